@@ -1,0 +1,98 @@
+// Command hvinstall turns a bare machine into a KVM hypervisor from one file,
+// and keeps it so.
+//
+// This package is the only place that prints or asks; everything below it
+// returns values or reports events.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+)
+
+// Exit codes are API: they are in --help, in the README and tested.
+const (
+	exitDone     = 0 // done, or nothing to do
+	exitFailed   = 1 // something went wrong
+	exitUsage    = 2 // wrong usage, or an invalid layout
+	exitRefused  = 3 // refused for safety
+	exitDiffers  = 4 // --exit-code: differences found
+	exitCanceled = 130
+)
+
+// terminal is where a command reads and writes.
+type terminal struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// command is one row of the table of subcommands.
+type command struct {
+	name    string
+	summary string
+	run     func(ctx context.Context, t terminal, args []string) int
+}
+
+// commands is the table; the installer itself, --plan, is what runs without a
+// subcommand.
+func commands() []command {
+	return []command{
+		{"check", "validate a layout without looking at the machine", runCheck},
+		{"version", "print the version", runVersion},
+	}
+}
+
+func main() {
+	// The first Ctrl-C lets the running step finish or roll back; a second one
+	// ends the process at once.
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel(errInterrupted)
+		signal.Stop(signals)
+	}()
+	os.Exit(run(ctx, terminal{os.Stdin, os.Stdout, os.Stderr}, os.Args[1:]))
+}
+
+var errInterrupted = errors.New("interrupted")
+
+func run(ctx context.Context, t terminal, args []string) int {
+	if len(args) > 0 {
+		for _, c := range commands() {
+			if c.name == args[0] {
+				return c.run(ctx, t, args[1:])
+			}
+		}
+	}
+	return runInstall(ctx, t, args)
+}
+
+// usageError prints what is wrong and how to get help.
+func usageError(t terminal, format string, args ...any) int {
+	fmt.Fprintf(t.err, "hvinstall: %s\n\nRun 'hvinstall --help' for the commands and flags.\n", fmt.Sprintf(format, args...))
+	return exitUsage
+}
+
+// parse reads flags; done is true when the command is over, with its code.
+func parse(t terminal, flags *pflag.FlagSet, args []string) (code int, done bool) {
+	flags.SetOutput(t.err)
+	flags.Usage = func() {}
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprintf(t.out, "Usage: hvinstall %s [flags]\n\n%s", flags.Name(), flags.FlagUsagesWrapped(80))
+		return exitDone, true
+	case err != nil:
+		return usageError(t, "%v", err), true
+	}
+	return exitDone, false
+}

@@ -1,0 +1,225 @@
+// Package configs is layout.yaml: its types, its strict decoding, its
+// validation and its JSON Schema.
+//
+// It reads the bytes it is given and nothing else: it never looks at the
+// machine, so that a layout can be checked anywhere. Every error it returns
+// points at file:line:column.
+package configs
+
+// Layout is the whole of layout.yaml, with defaults filled in by Load.
+type Layout struct {
+	Hostname   string     `yaml:"hostname" doc:"the host's name; one DNS label"`
+	Seed       string     `yaml:"seed,omitempty" doc:"what the UUIDs on the disks are derived from; default: hostname. Change it to give a reinstalled host new identities"`
+	OS         *OS        `yaml:"os,omitempty" doc:"the system disk and what is installed on it; absent: this host's system is left alone"`
+	Pools      []Pool     `yaml:"pools,omitempty" doc:"btrfs RAID1 pools by name, each disk in a LUKS2 volume of its own"`
+	Encryption Encryption `yaml:"encryption,omitempty" doc:"how the LUKS volumes are unlocked"`
+
+	Network    *Network    `yaml:"network,omitempty" doc:"the bridge that puts VMs on the LAN"`
+	NFSExports *NFSExports `yaml:"nfs_exports,omitempty" doc:"directories served by NFS"`
+	Locale     Locale      `yaml:"locale,omitempty" doc:"language, time zone and keyboard"`
+	Users      []User      `yaml:"users,omitempty" doc:"accounts of the installed system"`
+	Libvirtd   Libvirtd    `yaml:"libvirtd,omitempty" doc:"who may use libvirt"`
+
+	VMPlan `yaml:",inline"`
+
+	// Path is the file the layout was read from; errors name it.
+	Path string `yaml:"-" json:"-"`
+}
+
+// VMPlan holds the libvirt_* keys, which are those of the Ansible role that
+// hvinstall replaces; --vms reads only these from another file.
+type VMPlan struct {
+	VMStoreRoot   string `yaml:"libvirt_vmstore_root,omitempty" doc:"where each VM has its directory; default /mnt/vmstore"`
+	DefaultBridge string `yaml:"libvirt_default_bridge,omitempty" doc:"bridge of a VM that names none; default: network.bridge, else br0"`
+	URI           string `yaml:"libvirt_uri,omitempty" doc:"libvirt connection; default qemu:///system"`
+	DomainType    string `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu"`
+	DiskTemplate  string `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs"`
+	ISOTemplate   string `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs"`
+	VMs           []VM   `yaml:"libvirt_vms,omitempty" doc:"the VMs, each present or absent"`
+}
+
+// DiskRef names a disk by its /dev/disk/by-id path: a string, or a mapping
+// with expectations that must hold before anything is written.
+type DiskRef struct {
+	ID     string `yaml:"id" doc:"/dev/disk/by-id/... path; the only way to name a disk"`
+	Size   Size   `yaml:"size,omitempty" doc:"the size expected, as printed on the disk; 3 % either way is accepted"`
+	Model  string `yaml:"model,omitempty" doc:"the model expected"`
+	Serial string `yaml:"serial,omitempty" doc:"the serial number expected"`
+}
+
+// OS is the system disk: an ESP and one LUKS2 volume holding btrfs.
+type OS struct {
+	Disk         DiskRef     `yaml:"disk" doc:"the system disk"`
+	ESPSize      Size        `yaml:"esp_size,omitempty" doc:"EFI system partition; default 1GiB, at least 256MiB"`
+	Subvolumes   []Subvolume `yaml:"subvolumes,omitempty" doc:"btrfs subvolumes and where each is mounted; default {root: /, home: /home, nix: /nix}, without nix for an image"`
+	SwapSize     Size        `yaml:"swap_size,omitempty" doc:"a swapfile in a subvolume of its own; absent: none"`
+	MountOptions []string    `yaml:"mount_options,omitempty" doc:"btrfs mount options of the system's subvolumes; default [compress=zstd, noatime]"`
+	StorageMedia string      `yaml:"storage_media,omitempty" doc:"ssd: discard on; hdd: off; default ssd" enum:"ssd,hdd"`
+	Adopt        bool        `yaml:"adopt,omitempty" doc:"keep the LUKS volume and file system already on the disk although hvinstall did not make them; nothing is erased"`
+	KernelArgs   []string    `yaml:"kernel_args,omitempty" doc:"added to the installed kernel's command line"`
+	Image        *Image      `yaml:"image,omitempty" doc:"install this squashfs; exactly one of image and nixos"`
+	NixOS        *NixOS      `yaml:"nixos,omitempty" doc:"install NixOS; exactly one of image and nixos"`
+}
+
+// Subvolume is a btrfs subvolume of the OS file system.
+type Subvolume struct {
+	Name       string `yaml:"name"`
+	Mountpoint string `yaml:"mountpoint"`
+}
+
+// Image is a root file system as squashfs.
+type Image struct {
+	URL    string `yaml:"url" doc:"file://, http:// or https://"`
+	SHA256 string `yaml:"sha256,omitempty" doc:"64 hex digits; may be absent only for the live stick's own image, whose sum is on the stick"`
+}
+
+// NixOS says how nixos-install is run and what the generated modules hold.
+type NixOS struct {
+	Flake         string         `yaml:"flake,omitempty" doc:"flake reference with the host's attribute: github:me/infra#hypervisor"`
+	File          string         `yaml:"file,omitempty" doc:"a configuration.nix instead of a flake"`
+	ModulesDir    string         `yaml:"modules_dir,omitempty" doc:"where the generated modules are placed in the flake; default nix/hosts/<hostname>"`
+	Imports       []string       `yaml:"imports,omitempty" doc:"the user's own modules, as Nix expressions: flake.modules.nixos.tailscale"`
+	Options       map[string]any `yaml:"options,omitempty" doc:"plain NixOS option values by their dotted names"`
+	Bootloader    string         `yaml:"bootloader,omitempty" doc:"default systemd-boot" enum:"systemd-boot,grub"`
+	SystemdInitrd bool           `yaml:"systemd_initrd,omitempty" doc:"boot.initrd.systemd.enable"`
+	StateVersion  string         `yaml:"state_version,omitempty" doc:"system.stateVersion, as 25.11"`
+	Channel       string         `yaml:"channel,omitempty" doc:"channel copied by nixos-install; absent: none"`
+}
+
+// Pool is a btrfs RAID1 file system, data and metadata, over LUKS2 volumes.
+type Pool struct {
+	Name         string    `yaml:"-"`
+	Disks        []DiskRef `yaml:"disks" doc:"two or more disks"`
+	StorageMedia string    `yaml:"storage_media" doc:"ssd: discard on; hdd: off; checked against the kernel's rotational flag" enum:"ssd,hdd"`
+	Mountpoint   string    `yaml:"mountpoint,omitempty" doc:"default /mnt/<pool>"`
+	MountOptions []string  `yaml:"mount_options,omitempty" doc:"default [compress=zstd, noatime]"`
+	Degraded     string    `yaml:"degraded,omitempty" doc:"what boot does when a disk of the pool is missing: mount it degraded, wait for the disk, or skip the pool; default skip" enum:"mount,wait,skip"`
+	Adopt        bool      `yaml:"adopt,omitempty" doc:"keep the LUKS volumes and file system already on the disks although hvinstall did not make them; nothing is erased"`
+}
+
+// Encryption is how the LUKS volumes are unlocked at boot.
+type Encryption struct {
+	USBKeys            []USBKey `yaml:"usb_keys,omitempty" doc:"USB sticks, each with a key of its own in a keyslot of its own"`
+	KeyFilename        string   `yaml:"key_filename,omitempty" doc:"the key file in the stick's root; default: hostname"`
+	FallbackToPassword *bool    `yaml:"fallback_to_password,omitempty" doc:"ask for the passphrase when no stick unlocks; default true"`
+	KeyWait            Duration `yaml:"key_wait,omitempty" doc:"how long boot waits for a stick before it asks for the passphrase; default 10s"`
+}
+
+// USBKey is a stick: a whole disk to format, or an existing VFAT by its UUID.
+type USBKey struct {
+	Disk string `yaml:"disk,omitempty" doc:"/dev/disk/by-id/usb-... path; formatted VFAT, with consent like any erase"`
+	UUID string `yaml:"uuid,omitempty" doc:"volume serial of an existing VFAT, as 8B34-7D3C; the key file is added, nothing else is touched"`
+}
+
+// Network is the bridge and the host's own address on it.
+type Network struct {
+	Bridge    string   `yaml:"bridge,omitempty" doc:"default br0; at most 15 bytes"`
+	NIC       NIC      `yaml:"nic,omitempty" doc:"the NIC enslaved to the bridge: a name or {mac: ...}; absent: the one with the default route"`
+	DHCP      *bool    `yaml:"dhcp,omitempty" doc:"default true, unless addresses are given"`
+	Addresses []string `yaml:"addresses,omitempty" doc:"static addresses with their prefix length: 192.168.1.10/24"`
+	Gateway   []string `yaml:"gateway,omitempty" doc:"default gateways, one for each address family; a single one may be written plainly"`
+	DNS       []string `yaml:"dns,omitempty" doc:"DNS servers"`
+	Domains   []string `yaml:"domains,omitempty" doc:"DNS search domains"`
+	MTU       int      `yaml:"mtu,omitempty" doc:"default: the NIC's own"`
+}
+
+// NIC names a network card by interface name or by MAC.
+type NIC struct {
+	Name string `yaml:"name,omitempty" doc:"interface name: enp5s0"`
+	MAC  string `yaml:"mac,omitempty" doc:"permanent MAC address"`
+}
+
+// NFSExports are the directories served to the LAN.
+type NFSExports struct {
+	LanCIDR string      `yaml:"lan_cidr,omitempty" doc:"clients of an export that names none; default 192.168.1.0/24"`
+	Exports []NFSExport `yaml:"exports" doc:"the exported directories"`
+}
+
+// NFSExport is one exported directory.
+type NFSExport struct {
+	Path    string   `yaml:"path" doc:"absolute path below a pool's mountpoint"`
+	Clients []string `yaml:"clients,omitempty" doc:"networks in CIDR form, IPv4 or IPv6; default [lan_cidr]"`
+	Options []string `yaml:"options,omitempty" doc:"default [rw, sync, no_subtree_check]"`
+	Squash  string   `yaml:"squash,omitempty" doc:"whose files a client's root makes; default root_squash" enum:"root_squash,no_root_squash,all_squash"`
+	Owner   string   `yaml:"owner,omitempty" doc:"user or uid owning the directory; default root"`
+	Group   string   `yaml:"group,omitempty" doc:"group or gid owning the directory; default root"`
+	Mode    string   `yaml:"mode,omitempty" doc:"octal mode of the directory; default 0755"`
+}
+
+// Locale is language, time zone and keyboard.
+type Locale struct {
+	Lang     string `yaml:"lang,omitempty" doc:"default C.UTF-8"`
+	Timezone string `yaml:"timezone,omitempty" doc:"default UTC"`
+	Keymap   string `yaml:"keymap,omitempty" doc:"console keymap; default us"`
+}
+
+// User is an account of the installed system.
+type User struct {
+	Name              string   `yaml:"name"`
+	SSHAuthorizedKeys []string `yaml:"ssh_authorized_keys,omitempty" doc:"lines of authorized_keys"`
+	PasswordHash      string   `yaml:"password_hash,omitempty" doc:"a crypt(5) hash, as mkpasswd prints; absent: no password login"`
+	Groups            []string `yaml:"groups,omitempty" doc:"supplementary groups; wheel becomes sudo on Debian"`
+}
+
+// Libvirtd is who may use the system libvirt socket and KVM without sudo.
+type Libvirtd struct {
+	Users []string `yaml:"users,omitempty" doc:"added to the libvirt and kvm groups"`
+}
+
+// VM is one entry of libvirt_vms.
+type VM struct {
+	Name       string    `yaml:"name" doc:"the domain's name and its directory under libvirt_vmstore_root"`
+	State      string    `yaml:"state,omitempty" doc:"present (default), or absent: destroyed, undefined and its directory deleted" enum:"present,absent"`
+	VCPU       int       `yaml:"vcpu,omitempty" doc:"virtual CPUs; default 2"`
+	RAMMB      int       `yaml:"ram_mb,omitempty" doc:"memory in MiB; default 2048"`
+	MACAddress string    `yaml:"mac_address,omitempty" doc:"static MAC for DHCP reservations; absent: derived from host and name"`
+	DiskGB     int       `yaml:"disk_gb,omitempty" doc:"virtual disk size in GiB; only enlarges, never shrinks"`
+	DiskImage  *VMDisk   `yaml:"disk_image,omitempty" doc:"an appliance's disk; exactly one of disk_image and iso_image"`
+	ISOImage   *VMISO    `yaml:"iso_image,omitempty" doc:"an installer; exactly one of disk_image and iso_image"`
+	USBDevices []USBHost `yaml:"usb_devices,omitempty" doc:"host USB devices handed to the VM"`
+	Bridge     string    `yaml:"bridge,omitempty" doc:"default libvirt_default_bridge"`
+	Autostart  *bool     `yaml:"autostart,omitempty" doc:"started with the host; default true"`
+	Running    *bool     `yaml:"running,omitempty" doc:"started by a run when it is not running; default true"`
+	Protected  bool      `yaml:"protected,omitempty" doc:"state absent is refused while this is true"`
+	BootOrder  int       `yaml:"boot_order,omitempty" doc:"VMs start in ascending order after a host boot; absent: last"`
+	BootDelay  Duration  `yaml:"boot_delay,omitempty" doc:"wait after starting this VM before the next"`
+	NoCOW      bool      `yaml:"nocow,omitempty" doc:"chattr +C on the VM's empty directory: faster, but btrfs cannot heal its images"`
+	Firmware   Firmware  `yaml:"firmware,omitempty" doc:"UEFI, Secure Boot, TPM"`
+	CloudInit  *Cloud    `yaml:"cloud_init,omitempty" doc:"a NoCloud seed image"`
+}
+
+// VMDisk is an appliance image.
+type VMDisk struct {
+	URL      string `yaml:"url" doc:"http, https or file"`
+	Dest     string `yaml:"dest" doc:"final path, inside the VM's directory"`
+	Extract  *bool  `yaml:"extract,omitempty" doc:"unpack an archive; default: decided by its first bytes"`
+	Checksum string `yaml:"checksum,omitempty" doc:"sha256:HEX, sha512:HEX, or sha256:URL of a sums file; of what is downloaded"`
+}
+
+// VMISO is an installer medium.
+type VMISO struct {
+	URL         string `yaml:"url" doc:"http, https or file"`
+	Dest        string `yaml:"dest" doc:"final path, inside the VM's directory"`
+	Checksum    string `yaml:"checksum,omitempty" doc:"sha256:HEX, sha512:HEX, or sha256:URL of a sums file"`
+	EnableMount *bool  `yaml:"enable_mount,omitempty" doc:"false takes the medium out of the drive; default true"`
+}
+
+// USBHost is a host USB device by vendor and product id.
+type USBHost struct {
+	VendorID  string `yaml:"vendor_id" doc:"0x and four hex digits"`
+	ProductID string `yaml:"product_id" doc:"0x and four hex digits"`
+}
+
+// Firmware is how a VM boots.
+type Firmware struct {
+	UEFI       *bool `yaml:"uefi,omitempty" doc:"default true"`
+	SecureBoot bool  `yaml:"secure_boot,omitempty" doc:"with the vendor's keys enrolled; default false, appliances such as HAOS do not boot with it"`
+	TPM        bool  `yaml:"tpm,omitempty" doc:"an emulated TPM 2.0"`
+}
+
+// Cloud is a NoCloud seed: the text of its files, or a path to one.
+type Cloud struct {
+	UserData      string `yaml:"user_data,omitempty" doc:"text of user-data"`
+	MetaData      string `yaml:"meta_data,omitempty" doc:"text of meta-data; default instance-id and local-hostname from the name"`
+	NetworkConfig string `yaml:"network_config,omitempty" doc:"text of network-config"`
+}

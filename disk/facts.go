@@ -1,0 +1,115 @@
+// Package disk is disks as the plan needs them: inventory by by-id name, GPT,
+// the ESP, btrfs file systems and pools, mounts, key sticks' file systems.
+//
+// probe.go reads and never opens a device for writing; plan.go decides from
+// plain values; apply.go and its siblings write, and only to disks that the
+// plan names.
+package disk
+
+import "strings"
+
+// Facts is what Probe saw of the machine's disks.
+type Facts struct {
+	Disks  []Disk   `json:"disks"`
+	Unseen []string `json:"unseen,omitempty"` // what could not be read, and why
+}
+
+// Disk is one whole disk.
+type Disk struct {
+	Name           string      `json:"name"`            // the kernel's name, as nvme0n1; it lives until the next boot
+	ByID           []string    `json:"by_id,omitempty"` // every alias below /dev/disk/by-id, sorted, without the folder
+	Model          string      `json:"model,omitempty"`
+	Vendor         string      `json:"vendor,omitempty"`
+	Serial         string      `json:"serial,omitempty"`
+	WWN            string      `json:"wwn,omitempty"`
+	Size           uint64      `json:"size"`            // bytes
+	LogicalSector  uint32      `json:"logical_sector"`  // bytes
+	PhysicalSector uint32      `json:"physical_sector"` // bytes
+	Rotational     bool        `json:"rotational"`
+	Removable      bool        `json:"removable,omitempty"`
+	ReadOnly       bool        `json:"read_only,omitempty"`
+	Discard        bool        `json:"discard,omitempty"`   // the device takes discards
+	Transport      string      `json:"transport,omitempty"` // nvme, sata, sas, usb, virtio, mmc, or ""
+	Live           bool        `json:"live,omitempty"`      // the live system runs from it
+	Holders        []Holder    `json:"holders,omitempty"`   // of the whole disk; partitions have their own
+	Signatures     []Signature `json:"signatures,omitempty"`
+	Partitions     []Partition `json:"partitions,omitempty"`
+}
+
+// Partition is one partition that the kernel or the table knows.
+type Partition struct {
+	Name       string      `json:"name,omitempty"` // the kernel's name; empty where the kernel does not know it
+	Number     int         `json:"number"`
+	Start      uint64      `json:"start"`           // bytes from the disk's beginning
+	Size       uint64      `json:"size"`            // bytes
+	Type       string      `json:"type,omitempty"`  // GPT type GUID, lower case, or MBR type as 0x07
+	GUID       string      `json:"guid,omitempty"`  // unique partition GUID, lower case
+	Label      string      `json:"label,omitempty"` // GPT partition name
+	Holders    []Holder    `json:"holders,omitempty"`
+	Signatures []Signature `json:"signatures,omitempty"`
+}
+
+// Holder is what uses a disk or partition now.
+type Holder struct {
+	Kind string `json:"kind"` // mount, swap, dm, md, loop, bcache, process
+	Name string `json:"name"` // mount point, mapping name, md name
+	// Through is the chain below the name where the use is indirect: a mount
+	// of /dev/mapper/cryptroot holds nvme0n1p2 through dm-0.
+	Through string `json:"through,omitempty"`
+}
+
+// Signature is one recognisable content.
+type Signature struct {
+	Type  string `json:"type"` // gpt, mbr, luks1, luks2, btrfs, ext4, xfs, vfat, ntfs, zfs, md, lvm2, swap, iso9660, squashfs, bitlocker, …
+	UUID  string `json:"uuid,omitempty"`
+	Label string `json:"label,omitempty"`
+	// Subsystem is LUKS2's, "hvinstall" where hvinstall formatted the volume.
+	Subsystem string `json:"subsystem,omitempty"`
+	Offset    uint64 `json:"offset,omitempty"`  // bytes from the device's beginning
+	Members   int    `json:"members,omitempty"` // devices of a btrfs, md or ZFS, where the signature tells
+}
+
+// ByIDFolder is where udev keeps the stable names.
+const ByIDFolder = "/dev/disk/by-id/"
+
+// Called is the name by which a person knows the disk: its most telling by-id
+// alias, else its kernel name.
+func (d Disk) Called() string {
+	for _, id := range d.ByID {
+		if !strings.HasPrefix(id, "wwn-") && !strings.HasPrefix(id, "nvme-eui.") && !strings.HasPrefix(id, "nvme-nvme.") {
+			return id
+		}
+	}
+	if len(d.ByID) > 0 {
+		return d.ByID[0]
+	}
+	return d.Name
+}
+
+// Identity is what stays the same of a disk wherever it is plugged in. Two
+// disks behind bridges that share a serial can have the same.
+func (d Disk) Identity() string {
+	switch {
+	case d.Serial != "":
+		return d.Model + "/" + d.Serial
+	case d.WWN != "":
+		return d.WWN
+	}
+	return d.Called()
+}
+
+// ByName finds the disks that have the by-id alias; id may have the folder.
+// More than one is possible only in facts captured while udev was at work.
+func (f Facts) ByName(id string) []Disk {
+	id = strings.TrimPrefix(id, ByIDFolder)
+	var found []Disk
+	for _, d := range f.Disks {
+		for _, alias := range d.ByID {
+			if alias == id {
+				found = append(found, d)
+				break
+			}
+		}
+	}
+	return found
+}

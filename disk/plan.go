@@ -1,0 +1,102 @@
+package disk
+
+// Role is what a disk is for.
+type Role string
+
+// The roles of a disk in a layout.
+const (
+	RoleOS   Role = "os"
+	RolePool Role = "pool"
+	RoleKey  Role = "key" // a USB stick that is formatted to hold a key
+)
+
+// Fate is what becomes of a disk's content.
+type Fate string
+
+// What can become of a disk. Keep and Resume write nothing that is there.
+const (
+	Create Fate = "create" // blank: partitioned and formatted
+	Erase  Fate = "erase"  // holds data, consented to by --erase: wiped, then as Create
+	Keep   Fate = "keep"   // right as it is
+	Resume Fate = "resume" // hvinstall's own work, begun and not finished
+	Adopt  Fate = "adopt"  // right as it is, though hvinstall did not make it; the layout says adopt
+	Refuse Fate = "refuse" // a refusal says why
+)
+
+// DiskPlan is one disk of the layout and what becomes of it.
+type DiskPlan struct {
+	ID    string    `json:"id"` // /dev/disk/by-id/… as in the layout
+	Role  Role      `json:"role"`
+	Pool  string    `json:"pool,omitempty"`
+	Name  string    `json:"name"` // os, <pool>-<n>, key-<n>: part of partition names
+	Disk  Disk      `json:"disk"`
+	Fate  Fate      `json:"fate"`
+	Holds string    `json:"holds,omitempty"` // what is on it now, in words
+	Table TablePlan `json:"table"`
+}
+
+// TablePlan is a GPT, see UEFI 2.10 chapter 5.3.
+type TablePlan struct {
+	GUID       string          `json:"guid"`
+	Partitions []PartitionPlan `json:"partitions"`
+}
+
+// PartitionPlan is one GPT entry.
+type PartitionPlan struct {
+	Number int    `json:"number"`
+	Label  string `json:"label"` // GPT name; disk-<disk>-<part>, the form that disko uses
+	Type   string `json:"type"`  // type GUID
+	GUID   string `json:"guid"`
+	Start  uint64 `json:"start"` // bytes, a multiple of 1 MiB
+	Size   uint64 `json:"size"`  // bytes, a multiple of 1 MiB
+	// Format is what the partition holds: vfat (ESP or key stick) or luks.
+	Format string `json:"format"`
+	// FSLabel and FSUUID are a VFAT's label and volume serial (8B34-7D3C).
+	FSLabel string `json:"fs_label,omitempty"`
+	FSUUID  string `json:"fs_uuid,omitempty"`
+}
+
+// Device is where udev shows the partition.
+func (p PartitionPlan) Device() string { return "/dev/disk/by-partuuid/" + p.GUID }
+
+// GPT type GUIDs used, from the UEFI and Discoverable Partitions specifications.
+const (
+	TypeESP       = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
+	TypeLinuxLUKS = "ca7d7ccb-63ed-4c53-861c-1742536059cc"
+	TypeBasicData = "ebd0a0a2-b9e5-4433-87c0-68b6b72699c7"
+)
+
+// FilesystemPlan is one btrfs: the OS's, or a pool.
+type FilesystemPlan struct {
+	Label   string          `json:"label"` // "hvroot" for the OS, the pool's name for a pool
+	UUID    string          `json:"uuid"`  // derived from the seed, or the adopted file system's
+	Role    Role            `json:"role"`
+	Devices []string        `json:"devices"` // /dev/mapper/…, in the layout's order
+	RAID1   bool            `json:"raid1"`   // data and metadata
+	Fate    Fate            `json:"fate"`
+	Raw     uint64          `json:"raw"`    // bytes, sum of the devices
+	Usable  uint64          `json:"usable"` // bytes that RAID1 can store
+	Subvols []SubvolumePlan `json:"subvolumes"`
+	Swap    *SwapPlan       `json:"swap,omitempty"`
+	Discard bool            `json:"discard"`
+}
+
+// SubvolumePlan is a subvolume and its mount.
+type SubvolumePlan struct {
+	Name       string   `json:"name"`
+	Mountpoint string   `json:"mountpoint"` // on the installed host
+	Options    []string `json:"options"`    // without subvol=
+}
+
+// SwapPlan is a swapfile in a subvolume of its own, without copy-on-write.
+type SwapPlan struct {
+	Subvolume string `json:"subvolume"` // "swap", mounted at /swap
+	Path      string `json:"path"`      // /swap/swapfile
+	Size      uint64 `json:"size"`      // bytes
+}
+
+// Plan is everything that becomes of the disks.
+type Plan struct {
+	Disks       []DiskPlan       `json:"disks"`
+	Filesystems []FilesystemPlan `json:"filesystems"` // the OS first, then the pools in the layout's order
+}
