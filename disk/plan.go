@@ -33,6 +33,13 @@ type DiskPlan struct {
 	Fate  Fate      `json:"fate"`
 	Holds string    `json:"holds,omitempty"` // what is on it now, in words
 	Table TablePlan `json:"table"`
+
+	// The LUKS volume on it; empty for a key stick.
+	Mapping      string `json:"mapping,omitempty"`       // cryptroot or crypt-<pool>-<n>
+	VolumeUUID   string `json:"volume_uuid,omitempty"`   // LUKS UUID, derived or adopted
+	VolumeDevice string `json:"volume_device,omitempty"` // /dev/disk/by-partuuid/…, or the by-id path of a volume without a table
+	VolumeExists bool   `json:"volume_exists,omitempty"`
+	VolumeSize   uint64 `json:"volume_size,omitempty"` // bytes of the mapping: the partition less the LUKS2 header
 }
 
 // TablePlan is a GPT, see UEFI 2.10 chapter 5.3.

@@ -1,0 +1,140 @@
+package disk
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// fate decides what becomes of the disk's content. Nothing that looks like
+// somebody's data is touched without --erase naming the disk.
+func (p *planner) fate(w want, dp *DiskPlan) Fate {
+	d := dp.Disk
+	if d.Blank() {
+		return Create
+	}
+	if w.adopt {
+		if reason := p.adopt(w, dp); reason == "" {
+			return Adopt
+		} else if !d.isOurs(dp.Table) {
+			p.refuse("adopt", w.ref.ID, "leave adopt out to have the disk made anew, or put right what is missing", "adopt is set, but %s", reason)
+			return Refuse
+		}
+	}
+	if d.isOurs(dp.Table) {
+		return p.ours(dp)
+	}
+	if slices.ContainsFunc(p.Erase, dp.isCalled) {
+		return Erase
+	}
+	if holders := d.AllHolders(); len(d.Signatures) == 0 && len(d.Partitions) == 0 && len(holders) > 0 {
+		return Create // mayBeWritten names who holds it
+	}
+	hint := "if nothing of it is needed, run again with --erase " + w.ref.ID
+	if w.role != RoleKey && p.looksAdoptable(w, d) {
+		hint += "; to keep it as it is, set adopt: true"
+	}
+	p.refuse("disk-data", w.ref.ID, hint, "holds data: %s", d.Content())
+	return Refuse
+}
+
+// isOurs reports whether the table on the disk is the one that this plan would
+// write: an identity that nobody else derives.
+func (d Disk) isOurs(t TablePlan) bool {
+	gpt, found := find(d.Signatures, "gpt")
+	return found && strings.EqualFold(gpt.UUID, t.GUID)
+}
+
+// ours tells work that is complete from work that was interrupted, and refuses
+// a table of ours whose partitions have since become something else.
+func (p *planner) ours(dp *DiskPlan) Fate {
+	complete := true
+	for i, want := range dp.Table.Partitions {
+		at := slices.IndexFunc(dp.Disk.Partitions, func(have Partition) bool { return strings.EqualFold(have.GUID, want.GUID) })
+		if at < 0 {
+			complete = false
+			continue
+		}
+		have := dp.Disk.Partitions[at]
+		if have.Start != want.Start || have.Size != want.Size {
+			if want.Format == "vfat" && have.Start == want.Start || want.Format == "luks" && have.Size > 0 {
+				// The layout's sizes changed after the disk was made: what is
+				// there stays, and sizes are never changed in place.
+				dp.Table.Partitions[i].Start, dp.Table.Partitions[i].Size = have.Start, have.Size
+				if want.Format == "luks" {
+					dp.VolumeSize = have.Size - min(have.Size, luksHeader)
+				}
+			}
+		}
+		dp.Table.Partitions[i].Number = have.Number
+		switch want.Format {
+		case "luks":
+			luks, found := find(have.Signatures, "luks2", "luks1")
+			switch {
+			case !found && len(have.Signatures) == 0:
+				complete = false
+			case found && luks.UUID == dp.VolumeUUID:
+				dp.VolumeExists = true
+			default:
+				p.refuse("volume-foreign", dp.ID, "if nothing of it is needed, run again with --erase "+dp.ID,
+					"the partition table is hvinstall's, but partition %d holds %s instead of the volume %s",
+					have.Number, have.content(), dp.Mapping)
+				return Refuse
+			}
+		case "vfat":
+			if _, found := find(have.Signatures, "vfat"); !found {
+				complete = false
+			}
+		}
+	}
+	if complete {
+		return Keep
+	}
+	return Resume
+}
+
+// looksAdoptable reports whether adopt would find what it needs.
+func (p *planner) looksAdoptable(w want, d Disk) bool {
+	probe := DiskPlan{Disk: d, Table: p.table(w, d)}
+	return p.adopt(w, &probe) == ""
+}
+
+// adopt takes the disk's own layout as the plan: its LUKS volume, and the ESP
+// of a system disk. It returns what is missing, or "".
+func (p *planner) adopt(w want, dp *DiskPlan) (missing string) {
+	var table TablePlan
+	if gpt, found := find(dp.Disk.Signatures, "gpt"); found {
+		table.GUID = gpt.UUID
+	}
+	var volumes, esps int
+	for _, part := range dp.Disk.Partitions {
+		have := PartitionPlan{
+			Number: part.Number, Label: part.Label, Type: part.Type, GUID: part.GUID, Start: part.Start, Size: part.Size,
+		}
+		if luks, found := find(part.Signatures, "luks2", "luks1"); found {
+			volumes++
+			have.Format = "luks"
+			dp.VolumeUUID, dp.VolumeExists, dp.VolumeDevice = luks.UUID, true, have.Device()
+			dp.VolumeSize = part.Size - min(part.Size, luksHeader)
+		} else if fat, found := find(part.Signatures, "vfat"); found && strings.EqualFold(part.Type, TypeESP) {
+			esps++
+			have.Format, have.FSUUID, have.FSLabel = "vfat", fat.UUID, fat.Label
+		}
+		table.Partitions = append(table.Partitions, have)
+	}
+	if luks, found := find(dp.Disk.Signatures, "luks2", "luks1"); found && volumes == 0 && w.role == RolePool {
+		volumes++ // LUKS on the whole disk, without a table
+		dp.VolumeUUID, dp.VolumeExists, dp.VolumeDevice = luks.UUID, true, dp.ID
+		dp.VolumeSize = dp.Disk.Size - min(dp.Disk.Size, luksHeader)
+	}
+	switch {
+	case volumes == 0:
+		return "no LUKS volume is on the disk"
+	case volumes > 1:
+		return fmt.Sprintf("%d LUKS volumes are on the disk, and one is expected", volumes)
+	case w.role == RoleOS && esps != 1:
+		return fmt.Sprintf("%d EFI system partitions are on the disk, and one is expected", esps)
+	}
+	dp.Table = table
+	return ""
+}

@@ -1,0 +1,288 @@
+package disk
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"hvinstall/configs"
+	"hvinstall/step"
+)
+
+// Sizes that decide, in bytes.
+const (
+	alignment   = 1 << 20  // partitions start and end on it
+	luksHeader  = 16 << 20 // cryptsetup's default data offset of LUKS2
+	smallestOS  = 8 << 30  // what an OS volume needs beside ESP and swap
+	smallestHDD = 1 << 30  // less is no use in a pool
+	smallestKey = 64 << 20 // FAT32 needs 65,525 clusters
+	tolerance   = 3        // percent that a disk's size may differ from the layout's
+	rootLabel   = "root"   // btrfs label of the OS
+	swapPath    = "/swap/swapfile"
+)
+
+// Input is what MakePlan decides from.
+type Input struct {
+	Layout *configs.Layout
+	Facts  Facts
+	Erase  []string // by-id names that may be erased although they hold data
+}
+
+// planner collects a plan and everything that speaks against it.
+type planner struct {
+	Input
+	plan     Plan
+	refusals []step.Refusal
+	usedBy   map[string]string // kernel name → role that has it
+}
+
+// MakePlan decides what becomes of each disk that the layout names, and of no
+// other. It is pure. A refusal does not stop it: everything that is wrong is
+// found at once.
+func MakePlan(in Input) (Plan, []step.Refusal) {
+	p := &planner{Input: in, usedBy: map[string]string{}}
+	l := in.Layout
+	if l.OS != nil {
+		p.disk(want{ref: l.OS.Disk, role: RoleOS, name: "os", media: l.OS.StorageMedia, adopt: l.OS.Adopt, least: p.leastOS()})
+	}
+	for _, pool := range l.Pools {
+		for _, w := range p.poolWants(pool) {
+			p.disk(w)
+		}
+	}
+	for i, key := range l.Encryption.USBKeys {
+		if key.Disk != "" {
+			p.disk(want{ref: configs.DiskRef{ID: key.Disk}, role: RoleKey, name: fmt.Sprintf("key-%d", i+1), least: smallestKey})
+		}
+	}
+	p.eraseIsNamed()
+	p.filesystems()
+	return p.plan, p.refusals
+}
+
+// want is one disk as the layout asks for it.
+type want struct {
+	ref   configs.DiskRef
+	role  Role
+	pool  string
+	name  string
+	media string
+	adopt bool
+	least uint64
+}
+
+func (p *planner) leastOS() uint64 {
+	return uint64(p.Layout.OS.ESPSize) + uint64(p.Layout.OS.SwapSize) + smallestOS
+}
+
+// poolWants numbers the pool's disks. A disk that has its volume already keeps
+// the number in the volume's label, whatever its place in the list is now: an
+// opened mapping and other files refer to it.
+func (p *planner) poolWants(pool configs.Pool) []want {
+	numbers := make([]int, len(pool.Disks))
+	taken := map[int]bool{}
+	for i, ref := range pool.Disks {
+		for _, d := range p.Facts.ByName(ref.ID) {
+			if n := p.numberOnDisk(d, pool); n > 0 && !taken[n] {
+				numbers[i], taken[n] = n, true
+			}
+		}
+	}
+	wants := make([]want, len(pool.Disks))
+	next := 1
+	for i, ref := range pool.Disks {
+		if numbers[i] == 0 {
+			for taken[next] {
+				next++
+			}
+			numbers[i], taken[next] = next, true
+		}
+		wants[i] = want{
+			ref: ref, role: RolePool, pool: pool.Name, name: fmt.Sprintf("%s-%d", pool.Name, numbers[i]),
+			media: pool.StorageMedia, adopt: pool.Adopt, least: smallestHDD,
+		}
+	}
+	return wants
+}
+
+// numberOnDisk is the <n> of crypt-<pool>-<n> on a disk that has this pool's
+// volume already, else 0.
+func (p *planner) numberOnDisk(d Disk, pool configs.Pool) int {
+	uuid := p.volumeUUID(RolePool, pool.Name, d)
+	for _, part := range d.Partitions {
+		luks, found := find(part.Signatures, "luks2", "luks1")
+		if !found || luks.UUID != uuid && !pool.Adopt {
+			continue
+		}
+		names := []string{luks.Label}
+		for _, h := range part.Holders {
+			names = append(names, h.Name)
+		}
+		for _, name := range names {
+			var n int
+			if _, err := fmt.Sscanf(name, "crypt-"+pool.Name+"-%d", &n); err == nil && n > 0 && n < 1000 {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// volumeUUID is derived from the disk itself and not from its place in the
+// layout: a disk put in another's place must not get the other's identity.
+func (p *planner) volumeUUID(role Role, pool string, d Disk) string {
+	return p.Layout.UUID(strings.Join([]string{"luks", string(role), pool, d.Identity()}, "/"))
+}
+
+// refuse records a refusal about one disk.
+func (p *planner) refuse(code, where, hint, format string, args ...any) {
+	p.refusals = append(p.refusals, step.Refusal{Code: code, Where: where, What: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+// disk decides one disk's fate.
+func (p *planner) disk(w want) {
+	dp := DiskPlan{ID: w.ref.ID, Role: w.role, Pool: w.pool, Name: w.name, Fate: Refuse}
+	if w.role != RoleKey {
+		dp.Mapping = "crypt-" + w.name
+		if w.role == RoleOS {
+			dp.Mapping = "cryptroot"
+		}
+	}
+	found := p.Facts.ByName(w.ref.ID)
+	switch {
+	case len(found) == 0:
+		p.refuse("disk-missing", w.ref.ID, p.nearest(w.ref.ID), "the disk is not there")
+		p.plan.Disks = append(p.plan.Disks, dp)
+		return
+	case len(found) > 1:
+		p.refuse("disk-ambiguous", w.ref.ID, "name them by other aliases, which 'hvinstall discover' lists, and never by this one",
+			"%d disks answer to this name: %s", len(found), called(found))
+		p.plan.Disks = append(p.plan.Disks, dp)
+		return
+	}
+	d := found[0]
+	dp.Disk, dp.Holds = d, d.Content()
+	before := len(p.refusals)
+	if other, used := p.usedBy[d.Name]; used {
+		p.refuse("disk-twice", w.ref.ID, "give each place in the layout a disk of its own",
+			"this is the same disk as %s's, under another of its names", other)
+	}
+	p.usedBy[d.Name] = w.name
+	p.expectations(w, d)
+
+	dp.Table, dp.VolumeUUID = p.table(w, d), ""
+	if w.role != RoleKey {
+		dp.VolumeUUID = p.volumeUUID(w.role, w.pool, d)
+		volume := dp.Table.Partitions[len(dp.Table.Partitions)-1]
+		dp.VolumeDevice, dp.VolumeSize = volume.Device(), volume.Size-min(volume.Size, luksHeader)
+	}
+	fate := p.fate(w, &dp)
+	if fate == Create || fate == Erase {
+		p.mayBeWritten(w, d)
+	}
+	if len(p.refusals) == before {
+		dp.Fate = fate
+	}
+	p.plan.Disks = append(p.plan.Disks, dp)
+}
+
+// expectations are what the layout says of the disk.
+func (p *planner) expectations(w want, d Disk) {
+	hint := "check that this is the disk you mean, with 'hvinstall discover', and mend the layout"
+	if w.ref.Size != 0 {
+		want := uint64(w.ref.Size)
+		if diff := max(d.Size, want) - min(d.Size, want); diff > want/100*tolerance {
+			p.refuse("disk-size", w.ref.ID, hint, "the layout expects %s, the disk has %s", w.ref.Size, DecimalSize(d.Size))
+		}
+	}
+	if w.ref.Model != "" && !strings.EqualFold(normal(w.ref.Model), normal(d.Model)) {
+		p.refuse("disk-model", w.ref.ID, hint, "the layout expects model %q, the disk says %q", w.ref.Model, d.Model)
+	}
+	if w.ref.Serial != "" && w.ref.Serial != d.Serial {
+		p.refuse("disk-serial", w.ref.ID, hint, "the layout expects serial %q, the disk says %q", w.ref.Serial, d.Serial)
+	}
+	if d.Size < w.least {
+		p.refuse("disk-small", w.ref.ID, "take a larger disk", "%s is smaller than the %s that must fit on it", DecimalSize(d.Size), BinarySize(w.least))
+	}
+	switch {
+	case w.media == "ssd" && d.Rotational:
+		p.refuse("media-ssd", w.ref.ID, "say storage_media: hdd, or take an SSD", "declared ssd, and the kernel says that it rotates")
+	case w.media == "hdd" && !d.Rotational:
+		p.refuse("media-hdd", w.ref.ID, "say storage_media: ssd, or take a hard disk", "declared hdd, and the kernel says that it does not rotate")
+	}
+}
+
+// mayBeWritten refuses what must not be written to even with consent.
+func (p *planner) mayBeWritten(w want, d Disk) {
+	switch holders := d.AllHolders(); {
+	case d.Live:
+		p.refuse("disk-live", w.ref.ID, "name another disk", "the running system runs from this disk")
+	case len(holders) > 0:
+		var words []string
+		for _, h := range holders {
+			words = append(words, h.String())
+		}
+		p.refuse("disk-held", w.ref.ID, "release it first (umount, swapoff, cryptsetup close, mdadm --stop) and run again",
+			"the disk is in use: %s", strings.Join(words, ", "))
+	}
+	if d.ReadOnly {
+		p.refuse("disk-read-only", w.ref.ID, "look for a write-protect switch", "the disk is read-only")
+	}
+}
+
+// eraseIsNamed refuses an --erase that names no disk of the layout: a slip of
+// the finger there must not go unnoticed.
+func (p *planner) eraseIsNamed() {
+	for _, id := range p.Erase {
+		named := slices.ContainsFunc(p.plan.Disks, func(dp DiskPlan) bool { return dp.isCalled(id) })
+		if !named {
+			p.refuse("erase-unknown", id, "name it in the layout first, or leave the flag out", "--erase names a disk that is not in the layout")
+		}
+	}
+}
+
+// isCalled reports whether id is one of the disk's names.
+func (dp DiskPlan) isCalled(id string) bool {
+	id = strings.TrimPrefix(id, ByIDFolder)
+	return strings.TrimPrefix(dp.ID, ByIDFolder) == id || slices.Contains(dp.Disk.ByID, id)
+}
+
+// nearest is the way out of a missing disk: the disks that no one has named.
+func (p *planner) nearest(id string) string {
+	var free []string
+	for _, d := range p.Facts.Disks {
+		if !d.Live && len(d.ByID) > 0 {
+			free = append(free, d.Called())
+		}
+	}
+	if len(free) == 0 {
+		return "no disk with a by-id name was seen; check cables and power"
+	}
+	slices.SortStableFunc(free, func(a, b string) int { return commonPrefix(b, id) - commonPrefix(a, id) })
+	hint := "plug it in, or name one that is there: " + strings.Join(free[:min(3, len(free))], ", ")
+	if more := len(free) - 3; more > 0 {
+		hint += fmt.Sprintf(" or one of %d more ('hvinstall discover' lists them)", more)
+	}
+	return hint
+}
+
+func commonPrefix(alias, id string) int {
+	id = strings.TrimPrefix(id, ByIDFolder)
+	n := 0
+	for n < len(alias) && n < len(id) && alias[n] == id[n] {
+		n++
+	}
+	return n
+}
+
+func called(disks []Disk) string {
+	var names []string
+	for _, d := range disks {
+		names = append(names, d.Name+" (serial "+d.Serial+")")
+	}
+	return strings.Join(names, ", ")
+}
+
+// normal makes "Samsung SSD 970" and "Samsung_SSD_970" the same: udev writes
+// spaces as underscores in by-id names.
+func normal(model string) string { return strings.ReplaceAll(strings.TrimSpace(model), " ", "_") }
