@@ -1,0 +1,56 @@
+# hvinstall's targets. `make help` lists them.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := build
+
+export CGO_ENABLED := 0
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOBUILD := go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+
+TOOLS         := $(CURDIR)/.tools/bin
+GOLANGCI_LINT := $(TOOLS)/golangci-lint
+GOLANGCI_VERSION := v2.15.0
+
+# Suites add their targets in mk/<area>.mk, and their names here.
+CHECK_SUITES :=
+
+.PHONY: help build test lint check check-long reproducible fuzz bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+build: ## bin/hvinstall, one static binary
+	$(GOBUILD) -o bin/hvinstall ./cmd/hvinstall
+
+test: ## everything that needs neither root nor a guest
+	go test ./...
+
+$(GOLANGCI_LINT):
+	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+lint: $(GOLANGCI_LINT) ## formatting, vet, linters, the walls between the rooms
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }
+	$(GOLANGCI_LINT) run ./...
+
+reproducible: ## the binary built twice, from two folders, is the same
+	@d=$$(mktemp -d); trap 'rm -rf "$$d"' EXIT; \
+	mkdir $$d/elsewhere; git ls-files -z | xargs -0 cp --parents -t $$d/elsewhere; \
+	$(GOBUILD) -o $$d/one ./cmd/hvinstall; \
+	(cd $$d/elsewhere && $(GOBUILD) -o $$d/two ./cmd/hvinstall); \
+	cmp $$d/one $$d/two; \
+	size=$$(stat -c %s $$d/one); echo "reproducible: two builds are the same, $$size bytes"; \
+	test $$size -lt 20000000 || { echo "the binary is over 20 MB"; exit 1; }
+
+include $(wildcard mk/*.mk)
+
+check: ## every suite there is, stages timed (the README's test command)
+	@bash mk/stages.sh lint build test reproducible $(CHECK_SUITES)
+
+check-long: ## what takes longer: the whole matrices
+	@bash mk/stages.sh $(CHECK_LONG_SUITES)
+
+clean: ## remove what was built
+	rm -rf bin build
