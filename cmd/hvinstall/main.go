@@ -14,6 +14,8 @@ import (
 	"os/signal"
 	"syscall"
 
+	"hvinstall/initrd/unlock"
+
 	"github.com/spf13/pflag"
 )
 
@@ -45,11 +47,15 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"check", "validate a layout without looking at the machine", runCheck},
+		{"initrd", "build an initramfs that unlocks this host, or the live medium's", runInitrd},
 		{"version", "print the version", runVersion},
 	}
 }
 
 func main() {
+	if unlock.IsInit() {
+		unlock.Main()
+	}
 	// The first Ctrl-C lets the running step finish or roll back; a second one
 	// ends the process at once.
 	ctx, cancel := context.WithCancelCause(context.Background())

@@ -1,0 +1,151 @@
+package initrd
+
+import (
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"hvinstall/initrd/boot"
+)
+
+// Modules that a boot cannot do without, as modules or built in. They are
+// loaded whatever the hardware.
+var (
+	// unlockModules open and mount the volumes. Ciphers: cryptsetup's default
+	// aes-xts-plain64, and aes-cbc-essiv for adopted volumes of old.
+	unlockModules = []string{"dm_crypt", "xts", "btrfs"}
+	// stickModules mount a key stick or the live medium.
+	stickModules = []string{"vfat", "nls_cp437", "nls_ascii"}
+	liveModules  = []string{"loop", "squashfs", "overlay"}
+)
+
+// Modules that are loaded whatever the hardware where the kernel has them.
+// The kernel asks for most of them by request_module, which has no modprobe to
+// run in the initramfs.
+var (
+	unlockExtras = []string{
+		"aesni_intel", "aes_generic", "aes_x86_64", "cbc", "essiv", "ecb",
+		"sha256_ssse3", "sha256_generic", "sha512_ssse3", "sha512_generic",
+		"crc32c_intel", "crc32c_generic", "xxhash_generic", "blake2b_generic",
+	}
+	stickExtras = []string{"nls_iso8859_1", "nls_utf8"}
+	liveExtras  = []string{"isofs"}
+)
+
+// hardwareModules are loaded when a device asks for them, by its modalias.
+// They are there for a machine that got another board, controller or keyboard
+// since the initramfs was built.
+var hardwareModules = []string{
+	// disks
+	"nvme", "vmd", "ahci", "ata_piix", "ata_generic", "sd_mod", "sr_mod",
+	"virtio_blk", "virtio_scsi", "virtio_pci", "virtio_mmio",
+	"mpt3sas", "megaraid_sas", "smartpqi", "hpsa",
+	"mmc_block", "sdhci_pci", "sdhci_acpi",
+	// sticks
+	"xhci_pci", "ehci_pci", "ohci_pci", "uhci_hcd", "usb_storage", "uas",
+	// keyboards
+	"usbhid", "hid_generic", "hid_logitech_dj", "hid_apple", "hid_microsoft", "hid_cherry", "hid_lenovo",
+	"i8042", "atkbd",
+}
+
+// storageFolders are where drivers of storage controllers, and of what they
+// hang on, are in a kernel. A driver elsewhere that a device asks for (a
+// network or graphics card's) can wait for the real system.
+var storageFolders = []string{
+	"kernel/drivers/ata/", "kernel/drivers/block/", "kernel/drivers/message/fusion/",
+	"kernel/drivers/mmc/", "kernel/drivers/nvme/", "kernel/drivers/pci/", "kernel/drivers/scsi/",
+	"kernel/drivers/usb/host/", "kernel/drivers/usb/storage/", "kernel/drivers/usb/core/",
+	"kernel/drivers/virtio/", "kernel/drivers/hv/", "kernel/drivers/xen/",
+	"kernel/drivers/hid/usbhid/", "kernel/drivers/phy/", "kernel/drivers/memstick/",
+}
+
+// choose picks the modules and writes down how to load them.
+func (d *depot) choose(o Options) (boot.Modules, error) {
+	always := slices.Clone(stickModules)
+	extras := slices.Clone(stickExtras)
+	if o.Config == nil {
+		always, extras = append(always, liveModules...), append(extras, liveExtras...)
+	} else {
+		always, extras = append(always, unlockModules...), append(extras, unlockExtras...)
+	}
+	always = append(always, o.Modules...)
+	for _, name := range always {
+		if _, ok := d.files[underscores(name)]; !ok && !d.builtin[underscores(name)] {
+			return boot.Modules{}, fmt.Errorf("kernel %s has no %s, neither as a module nor built in", filepath.Base(d.dir), name)
+		}
+	}
+
+	have := map[string]*boot.Module{}
+	for _, name := range append(always, extras...) {
+		name = underscores(name)
+		d.closure(name, have)
+		if m := have[name]; m != nil {
+			m.Always = true
+		}
+	}
+	for _, name := range hardwareModules {
+		d.closure(name, have)
+	}
+	for _, name := range d.driversOf(o.Modaliases) {
+		d.closure(name, have)
+	}
+
+	var chosen boot.Modules
+	for _, name := range slices.Sorted(maps.Keys(have)) {
+		chosen.List = append(chosen.List, *have[name])
+	}
+	for _, a := range d.aliases {
+		// What has no colon (fs-vfat, crypto-aes) is not the alias of a device.
+		if have[a.Module] != nil && strings.Contains(a.Pattern, ":") {
+			chosen.Aliases = append(chosen.Aliases, a)
+		}
+	}
+	return chosen, nil
+}
+
+// driversOf are the storage drivers that the devices ask for, sorted.
+func (d *depot) driversOf(modaliases []string) []string {
+	all := boot.Modules{Aliases: d.aliases}
+	var names []string
+	for _, modalias := range modaliases {
+		for _, name := range all.Match(modalias) {
+			file := d.files[name]
+			storage := slices.ContainsFunc(storageFolders, func(f string) bool { return strings.HasPrefix(file, f) })
+			if storage && !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Modaliases are those of all devices of the running machine, sorted.
+func Modaliases() ([]string, error) {
+	seen := map[string]bool{}
+	err := filepath.WalkDir("/sys/devices", func(path string, entry fs.DirEntry, err error) error {
+		// Devices come and go while they are walked.
+		if err != nil || entry.Name() != "modalias" {
+			return nil
+		}
+		if data, err := os.ReadFile(path); err == nil {
+			seen[strings.TrimSpace(string(data))] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for devices: %w", err)
+	}
+	list := make([]string, 0, len(seen))
+	for modalias := range seen {
+		if modalias != "" {
+			list = append(list, modalias)
+		}
+	}
+	slices.Sort(list)
+	return list, nil
+}

@@ -1,0 +1,133 @@
+package unlock
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// hardware tells of block devices as they come and go, and sees to their
+// drivers.
+type hardware struct {
+	con    *consoles
+	loader *loader
+	events *kernelEvents
+
+	// devices tells of every block device, and again when it changes.
+	devices chan deviceEvent
+	// ready is closed when the modules of every boot, and those of the hardware
+	// that was there at the start, are loaded.
+	ready chan struct{}
+}
+
+type deviceEvent struct {
+	device device
+	gone   bool
+}
+
+// coldBuses are those whose devices can have storage or a keyboard behind
+// them. Walking all of /sys would take longer than it takes to boot.
+var coldBuses = []string{"pci", "virtio", "usb", "scsi", "hid", "serio", "mmc", "acpi", "platform", "vmbus", "xen", "cpu"}
+
+// watchHardware listens to the kernel and then looks at what is there: in this
+// order nothing can be missed, and twice does no harm.
+func watchHardware(con *consoles, l *loader) (*hardware, error) {
+	events, err := listenKernel()
+	if err != nil {
+		return nil, err
+	}
+	hw := &hardware{con: con, loader: l, events: events, devices: make(chan deviceEvent, 64), ready: make(chan struct{})}
+	guard(con, hw.listen)
+	guard(con, func() {
+		var wait sync.WaitGroup
+		wait.Go(l.loadAlways)
+		for _, bus := range coldBuses {
+			for _, modalias := range coldModaliases(bus) {
+				wait.Go(func() { l.loadFor(modalias) })
+			}
+		}
+		hw.look()
+		wait.Wait()
+		close(hw.ready)
+	})
+	return hw, nil
+}
+
+// listen follows the kernel's events for ever.
+func (hw *hardware) listen() {
+	for {
+		e, err := hw.events.next()
+		if errors.Is(err, errMissed) {
+			guard(hw.con, hw.look)
+			continue
+		}
+		if err != nil {
+			hw.con.warn("%v", err)
+			return
+		}
+		if modalias := e.vars["MODALIAS"]; modalias != "" && e.action == "add" {
+			guard(hw.con, func() { hw.loader.loadFor(modalias) })
+		}
+		if e.vars["SUBSYSTEM"] != "block" {
+			continue
+		}
+		name := filepath.Base(e.path)
+		if e.action == "remove" {
+			hw.devices <- deviceEvent{device{name: name}, true}
+			continue
+		}
+		guard(hw.con, func() { hw.tell(name) })
+	}
+}
+
+// look tells of the block devices that are there.
+func (hw *hardware) look() {
+	entries, err := os.ReadDir("/sys/class/block")
+	if err != nil {
+		return // no block device was ever there
+	}
+	for _, e := range entries {
+		guard(hw.con, func() { hw.tell(e.Name()) })
+	}
+}
+
+// tell reads a device, which can take as long as a disk takes to spin up, and
+// tells of it.
+func (hw *hardware) tell(name string) {
+	d, ok := identify(name)
+	if !ok {
+		return
+	}
+	hw.con.debug("%s: %s %s", d.path(), d.kind, d.uuid)
+	hw.devices <- deviceEvent{device: d}
+}
+
+// coldModaliases are those of a bus's devices.
+func coldModaliases(bus string) []string {
+	files, _ := filepath.Glob("/sys/bus/" + bus + "/devices/*/modalias")
+	var list []string
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			continue
+		}
+		if modalias := strings.TrimSpace(string(data)); modalias != "" {
+			list = append(list, modalias)
+		}
+	}
+	return list
+}
+
+// guard runs f beside the rest. A bug in it must not end process 1.
+func guard(con *consoles, f func()) {
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				con.warn("a part of the init met a bug of its own and is left out: %v", r)
+			}
+		}()
+		f()
+	}()
+}

@@ -1,0 +1,162 @@
+package unlock
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"hvinstall/initrd/boot"
+)
+
+// member is an open volume with a btrfs on it.
+type member struct {
+	volume *volume
+	path   string
+	btrfs  superblock
+}
+
+// mountHost mounts the root, then the pools side by side.
+func mountHost(con *consoles, s *session, a arguments, report *boot.Report) error {
+	members := scanMembers(con, s)
+	if err := mountRoot(con, s.config.Root, members, a); err != nil {
+		return err
+	}
+	report.Pools = make([]boot.PoolReport, len(s.config.Pools))
+	var wait sync.WaitGroup
+	for i, p := range s.config.Pools {
+		wait.Go(func() { report.Pools[i] = mountPool(con, p, s, members) })
+	}
+	wait.Wait()
+	return nil
+}
+
+// scanMembers tells the kernel of every member before anything is mounted: a
+// btrfs mounted while it knows a part of them fails, or comes up degraded.
+func scanMembers(con *consoles, s *session) []member {
+	var members []member
+	for _, v := range s.volumes {
+		if !v.open {
+			continue
+		}
+		m := member{volume: v, path: "/dev/mapper/" + v.Mapping}
+		var err error
+		if m.btrfs, err = readSuperblock(m.path); err == nil {
+			err = btrfsScan(m.path)
+		}
+		if err != nil {
+			v.problem = err.Error()
+			con.warn("%v", err)
+			continue
+		}
+		members = append(members, m)
+	}
+	return members
+}
+
+func mountRoot(con *consoles, root boot.Root, members []member, a arguments) error {
+	how := "ro"
+	if a.writableRoot() {
+		how = "rw"
+	}
+	for _, m := range members {
+		if m.volume.Pool != "" {
+			continue
+		}
+		if !strings.EqualFold(m.btrfs.fsid, root.FSUUID) {
+			// There is one OS disk, and its key fitted. Booting helps more than a halt.
+			con.warn("%s holds btrfs %s, and boot.json names %s", m.volume.Mapping, m.btrfs.fsid, root.FSUUID)
+		}
+		if err := mountBtrfs(m.path, newRoot, root.Subvolume, root.Options, how); err != nil {
+			return fmt.Errorf("%w; boot the live stick and look at it with 'btrfs check --readonly %s'", err, m.path)
+		}
+		con.say("root is mounted")
+		for _, e := range root.Early {
+			target, err := below(newRoot, e.Mountpoint)
+			if err == nil {
+				err = mountBtrfs(m.path, target, e.Subvolume, e.Options)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return errors.New("the OS volume holds no btrfs; boot the live stick and run 'hvinstall --plan' to mend it")
+}
+
+// mountPool mounts a pool, or says loudly why not.
+func mountPool(con *consoles, p boot.Pool, s *session, members []member) boot.PoolReport {
+	r := boot.PoolReport{Name: p.Name, Mountpoint: p.Mountpoint, State: boot.PoolMounted}
+	source := ""
+	for _, v := range s.volumes {
+		if v.Pool != p.Name {
+			continue
+		}
+		found := ""
+		for _, m := range members {
+			switch {
+			case m.volume != v:
+			case strings.EqualFold(m.btrfs.fsid, p.FSUUID):
+				found = m.path
+			default:
+				con.warn("%s holds btrfs %s, which is not pool %s", v.Mapping, m.btrfs.fsid, p.Name)
+			}
+		}
+		if found == "" {
+			r.Missing = append(r.Missing, diskName(v.DiskID))
+			continue
+		}
+		source = found
+	}
+	missing := strings.Join(r.Missing, ", ")
+	var extra []string
+	switch {
+	case len(r.Missing) == 0:
+	case p.Degraded == boot.DegradedMount && source != "":
+		r.State, extra = boot.PoolDegraded, []string{"degraded"}
+	default:
+		r.State, r.Problem = boot.PoolSkipped, "missing: "+missing
+		con.warn("pool %s is NOT mounted at %s; missing: %s", p.Name, p.Mountpoint, missing)
+		return r
+	}
+	target, err := below(newRoot, p.Mountpoint)
+	if err == nil {
+		err = mountBtrfs(source, target, p.Subvolume, p.Options, extra...)
+	}
+	switch {
+	case err != nil:
+		r.State, r.Problem = boot.PoolSkipped, err.Error()
+		con.warn("pool %s is NOT mounted at %s: %v", p.Name, p.Mountpoint, err)
+	case r.State == boot.PoolDegraded:
+		r.Problem = "missing: " + missing
+		con.warn("pool %s is mounted DEGRADED at %s; missing: %s; what is written now has no second copy", p.Name, p.Mountpoint, missing)
+	default:
+		con.say("%s is mounted", p.Mountpoint)
+	}
+	return r
+}
+
+// below is a path by which the kernel finds a mount point of the new root. A
+// link on the way is followed inside the new root.
+func below(root, mountpoint string) (string, error) {
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return "", fmt.Errorf("entering the root file system: %w", err)
+	}
+	defer unix.Close(fd)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
+	target, err := unix.Openat2(fd, mountpoint, &how)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("the root file system has no folder %s", mountpoint)
+	}
+	if err != nil {
+		return "", fmt.Errorf("mount point %s: %w", mountpoint, err)
+	}
+	// Left open: the path means this folder for as long as the descriptor lives,
+	// and exec closes it.
+	return fmt.Sprintf("/proc/self/fd/%d", target), nil
+}
