@@ -6,12 +6,30 @@
 // points at file:line:column.
 package configs
 
+// The tags of a field say all that the decoder, the JSON Schema and
+// docs/layout.md need:
+//
+//	yaml      its key; required without omitempty
+//	doc       what it means
+//	default   filled in when the key is absent; after = only told, and filled
+//	          in by defaults.go because it depends on other keys
+//	form      how the text, or each text of a list, must look: forms.go
+//	enum      the words allowed
+//	min, max  of a number, of a size in bytes, of a duration in seconds
+//	plain     number: text that YAML may read as a number is taken as written
+//	short     the struct may be written as this field alone
+//	single    a list of one may be written as its element
+//	mapkey    the list is a mapping, in the file's order, whose keys go to this
+//	          field (and its values to mapvalue), keyform says how keys look
+//	secret    never shown
+//	example   for docs/layout.md, where neither default nor form has one
+
 // Layout is the whole of layout.yaml, with defaults filled in by Load.
 type Layout struct {
-	Hostname   string     `yaml:"hostname" doc:"the host's name; one DNS label"`
-	Seed       string     `yaml:"seed,omitempty" doc:"what the UUIDs on the disks are derived from; default: hostname. Change it to give a reinstalled host new identities"`
+	Hostname   string     `yaml:"hostname" doc:"the host's name; one DNS label" form:"hostname" example:"hypervisor"`
+	Seed       string     `yaml:"seed,omitempty" doc:"what the UUIDs on the disks are derived from; change it to give a reinstalled host new identities" form:"word" default:"=hostname" example:"hypervisor-2026"`
 	OS         *OS        `yaml:"os,omitempty" doc:"the system disk and what is installed on it; absent: this host's system is left alone"`
-	Pools      []Pool     `yaml:"pools,omitempty" doc:"btrfs RAID1 pools by name, each disk in a LUKS2 volume of its own"`
+	Pools      []Pool     `yaml:"pools,omitempty" doc:"btrfs RAID1 pools by name, each disk in a LUKS2 volume of its own" mapkey:"Name" keyform:"pool"`
 	Encryption Encryption `yaml:"encryption,omitempty" doc:"how the LUKS volumes are unlocked"`
 
 	Network    *Network    `yaml:"network,omitempty" doc:"the bridge that puts VMs on the LAN"`
@@ -29,61 +47,61 @@ type Layout struct {
 // VMPlan holds the libvirt_* keys, which are those of the Ansible role that
 // hvinstall replaces; --vms reads only these from another file.
 type VMPlan struct {
-	VMStoreRoot   string `yaml:"libvirt_vmstore_root,omitempty" doc:"where each VM has its directory; default /mnt/vmstore"`
-	DefaultBridge string `yaml:"libvirt_default_bridge,omitempty" doc:"bridge of a VM that names none; default: network.bridge, else br0"`
-	URI           string `yaml:"libvirt_uri,omitempty" doc:"libvirt connection; default qemu:///system"`
-	DomainType    string `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu"`
-	DiskTemplate  string `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs"`
-	ISOTemplate   string `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs"`
+	VMStoreRoot   string `yaml:"libvirt_vmstore_root,omitempty" doc:"where each VM has its directory" default:"/mnt/vmstore" form:"path"`
+	DefaultBridge string `yaml:"libvirt_default_bridge,omitempty" doc:"bridge of a VM that names none" default:"=network.bridge, else br0" form:"ifname" example:"br0"`
+	URI           string `yaml:"libvirt_uri,omitempty" doc:"libvirt connection" default:"qemu:///system" form:"libvirt_uri"`
+	DomainType    string `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu" default:"kvm"`
+	DiskTemplate  string `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs" form:"file" example:"/etc/hvinstall/disk.xml.tmpl"`
+	ISOTemplate   string `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs" form:"file" example:"/etc/hvinstall/iso.xml.tmpl"`
 	VMs           []VM   `yaml:"libvirt_vms,omitempty" doc:"the VMs, each present or absent"`
 }
 
 // DiskRef names a disk by its /dev/disk/by-id path: a string, or a mapping
 // with expectations that must hold before anything is written.
 type DiskRef struct {
-	ID     string `yaml:"id" doc:"/dev/disk/by-id/... path; the only way to name a disk"`
-	Size   Size   `yaml:"size,omitempty" doc:"the size expected, as printed on the disk; 3 % either way is accepted"`
-	Model  string `yaml:"model,omitempty" doc:"the model expected"`
-	Serial string `yaml:"serial,omitempty" doc:"the serial number expected"`
+	ID     string `yaml:"id" doc:"/dev/disk/by-id/... path; the only way to name a disk" form:"disk" short:"true"`
+	Size   Size   `yaml:"size,omitempty" doc:"the size expected, as printed on the disk; 3 % either way is accepted" example:"1TB"`
+	Model  string `yaml:"model,omitempty" doc:"the model expected" form:"text" plain:"number" example:"Samsung SSD 970 EVO 1TB"`
+	Serial string `yaml:"serial,omitempty" doc:"the serial number expected" form:"text" plain:"number" example:"S466NX0M712345A"`
 }
 
 // OS is the system disk: an ESP and one LUKS2 volume holding btrfs.
 type OS struct {
 	Disk         DiskRef     `yaml:"disk" doc:"the system disk"`
-	ESPSize      Size        `yaml:"esp_size,omitempty" doc:"EFI system partition; default 1GiB, at least 256MiB"`
-	Subvolumes   []Subvolume `yaml:"subvolumes,omitempty" doc:"btrfs subvolumes and where each is mounted; default {root: /, home: /home, nix: /nix}, without nix for an image"`
-	SwapSize     Size        `yaml:"swap_size,omitempty" doc:"a swapfile in a subvolume of its own; absent: none"`
-	MountOptions []string    `yaml:"mount_options,omitempty" doc:"btrfs mount options of the system's subvolumes; default [compress=zstd, noatime]"`
-	StorageMedia string      `yaml:"storage_media,omitempty" doc:"ssd: discard on; hdd: off; default ssd" enum:"ssd,hdd"`
-	Adopt        bool        `yaml:"adopt,omitempty" doc:"keep the LUKS volume and file system already on the disk although hvinstall did not make them; nothing is erased"`
-	KernelArgs   []string    `yaml:"kernel_args,omitempty" doc:"added to the installed kernel's command line"`
+	ESPSize      Size        `yaml:"esp_size,omitempty" doc:"EFI system partition; at least 256MiB" default:"1GiB" min:"268435456" max:"68719476736"`
+	Subvolumes   []Subvolume `yaml:"subvolumes,omitempty" doc:"btrfs subvolumes and where each is mounted" default:"={root: /, home: /home, nix: /nix}; without nix for an image" mapkey:"Name" mapvalue:"Mountpoint" keyform:"subvolume" form:"path" example:"{root: /, home: /home, nix: /nix}"`
+	SwapSize     Size        `yaml:"swap_size,omitempty" doc:"a swapfile in a subvolume of its own; absent: none" min:"16777216" max:"4398046511104" example:"8GiB"`
+	MountOptions []string    `yaml:"mount_options,omitempty" doc:"btrfs mount options of the system's subvolumes" default:"compress=zstd,noatime" form:"mount_option"`
+	StorageMedia string      `yaml:"storage_media,omitempty" doc:"ssd: discard on; hdd: off" enum:"ssd,hdd" default:"ssd"`
+	Adopt        bool        `yaml:"adopt,omitempty" doc:"keep the LUKS volume and file system already on the disk although hvinstall did not make them; nothing is erased" default:"=false"`
+	KernelArgs   []string    `yaml:"kernel_args,omitempty" doc:"added to the installed kernel's command line" form:"kernel_arg" example:"[intel_iommu=on]"`
 	Image        *Image      `yaml:"image,omitempty" doc:"install this squashfs; exactly one of image and nixos"`
 	NixOS        *NixOS      `yaml:"nixos,omitempty" doc:"install NixOS; exactly one of image and nixos"`
 }
 
 // Subvolume is a btrfs subvolume of the OS file system.
 type Subvolume struct {
-	Name       string `yaml:"name"`
-	Mountpoint string `yaml:"mountpoint"`
+	Name       string `yaml:"name" doc:"its name"`
+	Mountpoint string `yaml:"mountpoint" doc:"where it is mounted"`
 }
 
 // Image is a root file system as squashfs.
 type Image struct {
-	URL    string `yaml:"url" doc:"file://, http:// or https://"`
-	SHA256 string `yaml:"sha256,omitempty" doc:"64 hex digits; may be absent only for the live stick's own image, whose sum is on the stick"`
+	URL    string `yaml:"url" doc:"file://, http:// or https://" form:"url" example:"file:///run/hvinstall/live/hvinstall/root.squashfs"`
+	SHA256 string `yaml:"sha256,omitempty" doc:"64 hex digits; may be absent only for the live stick's own image, whose sum is on the stick" form:"sha256"`
 }
 
 // NixOS says how nixos-install is run and what the generated modules hold.
 type NixOS struct {
-	Flake         string         `yaml:"flake,omitempty" doc:"flake reference with the host's attribute: github:me/infra#hypervisor"`
-	File          string         `yaml:"file,omitempty" doc:"a configuration.nix instead of a flake"`
-	ModulesDir    string         `yaml:"modules_dir,omitempty" doc:"where the generated modules are placed in the flake; default nix/hosts/<hostname>"`
-	Imports       []string       `yaml:"imports,omitempty" doc:"the user's own modules, as Nix expressions: flake.modules.nixos.tailscale"`
-	Options       map[string]any `yaml:"options,omitempty" doc:"plain NixOS option values by their dotted names"`
-	Bootloader    string         `yaml:"bootloader,omitempty" doc:"default systemd-boot" enum:"systemd-boot,grub"`
-	SystemdInitrd bool           `yaml:"systemd_initrd,omitempty" doc:"boot.initrd.systemd.enable"`
-	StateVersion  string         `yaml:"state_version,omitempty" doc:"system.stateVersion, as 25.11"`
-	Channel       string         `yaml:"channel,omitempty" doc:"channel copied by nixos-install; absent: none"`
+	Flake         string         `yaml:"flake,omitempty" doc:"flake reference with the host's attribute: github:me/infra#hypervisor" form:"flake" example:"github:me/infra#hypervisor"`
+	File          string         `yaml:"file,omitempty" doc:"a configuration.nix instead of a flake" form:"file" example:"/root/configuration.nix"`
+	ModulesDir    string         `yaml:"modules_dir,omitempty" doc:"where the generated modules are placed in the flake" default:"=nix/hosts/HOSTNAME" form:"file" example:"nix/hosts/hypervisor"`
+	Imports       []string       `yaml:"imports,omitempty" doc:"the user's own modules, as Nix expressions: flake.modules.nixos.tailscale" form:"nix_import" example:"[flake.modules.nixos.tailscale]"`
+	Options       map[string]any `yaml:"options,omitempty" doc:"plain NixOS option values by their dotted names" keyform:"nix_option" example:"{services.fstrim.enable: true}"`
+	Bootloader    string         `yaml:"bootloader,omitempty" doc:"what boots the system" enum:"systemd-boot,grub" default:"systemd-boot"`
+	SystemdInitrd *bool          `yaml:"systemd_initrd,omitempty" doc:"boot.initrd.systemd.enable" default:"=the release's own: true since 26.05" example:"true"`
+	StateVersion  string         `yaml:"state_version,omitempty" doc:"system.stateVersion, as 25.11" form:"state_version" plain:"number" example:"25.11"`
+	Channel       string         `yaml:"channel,omitempty" doc:"channel copied by nixos-install; absent: none" form:"url_or_path" example:"https://nixos.org/channels/nixos-25.11"`
 }
 
 // Pool is a btrfs RAID1 file system, data and metadata, over LUKS2 volumes.
@@ -91,135 +109,135 @@ type Pool struct {
 	Name         string    `yaml:"-"`
 	Disks        []DiskRef `yaml:"disks" doc:"two or more disks"`
 	StorageMedia string    `yaml:"storage_media" doc:"ssd: discard on; hdd: off; checked against the kernel's rotational flag" enum:"ssd,hdd"`
-	Mountpoint   string    `yaml:"mountpoint,omitempty" doc:"default /mnt/<pool>"`
-	MountOptions []string  `yaml:"mount_options,omitempty" doc:"default [compress=zstd, noatime]"`
-	Degraded     string    `yaml:"degraded,omitempty" doc:"what boot does when a disk of the pool is missing: mount it degraded, wait for the disk, or skip the pool; default skip" enum:"mount,wait,skip"`
-	Adopt        bool      `yaml:"adopt,omitempty" doc:"keep the LUKS volumes and file system already on the disks although hvinstall did not make them; nothing is erased"`
+	Mountpoint   string    `yaml:"mountpoint,omitempty" doc:"where it is mounted; below /mnt, /srv or /var/lib" default:"=/mnt/POOL" form:"path" example:"/mnt/vmstore"`
+	MountOptions []string  `yaml:"mount_options,omitempty" doc:"btrfs mount options" default:"compress=zstd,noatime" form:"mount_option"`
+	Degraded     string    `yaml:"degraded,omitempty" doc:"what boot does when a disk of the pool is missing: mount it degraded, wait for the disk, or skip the pool" enum:"mount,wait,skip" default:"skip"`
+	Adopt        bool      `yaml:"adopt,omitempty" doc:"keep the LUKS volumes and file system already on the disks although hvinstall did not make them; nothing is erased" default:"=false"`
 }
 
 // Encryption is how the LUKS volumes are unlocked at boot.
 type Encryption struct {
 	USBKeys            []USBKey `yaml:"usb_keys,omitempty" doc:"USB sticks, each with a key of its own in a keyslot of its own"`
-	KeyFilename        string   `yaml:"key_filename,omitempty" doc:"the key file in the stick's root; default: hostname"`
-	FallbackToPassword *bool    `yaml:"fallback_to_password,omitempty" doc:"ask for the passphrase when no stick unlocks; default true"`
-	KeyWait            Duration `yaml:"key_wait,omitempty" doc:"how long boot waits for a stick before it asks for the passphrase; default 10s"`
+	KeyFilename        string   `yaml:"key_filename,omitempty" doc:"the key file in the stick's root" default:"=hostname" form:"fat_name" example:"hypervisor"`
+	FallbackToPassword *bool    `yaml:"fallback_to_password,omitempty" doc:"ask for the passphrase when no stick unlocks" default:"true"`
+	KeyWait            Duration `yaml:"key_wait,omitempty" doc:"how long boot waits for a stick before it asks for the passphrase" default:"10s" min:"1" max:"600"`
 }
 
 // USBKey is a stick: a whole disk to format, or an existing VFAT by its UUID.
 type USBKey struct {
-	Disk string `yaml:"disk,omitempty" doc:"/dev/disk/by-id/usb-... path; formatted VFAT, with consent like any erase"`
-	UUID string `yaml:"uuid,omitempty" doc:"volume serial of an existing VFAT, as 8B34-7D3C; the key file is added, nothing else is touched"`
+	Disk string `yaml:"disk,omitempty" doc:"/dev/disk/by-id/usb-... path; formatted VFAT, with consent like any erase" form:"disk" example:"/dev/disk/by-id/usb-SanDisk_Ultra_4C530001230101117392-0:0"`
+	UUID string `yaml:"uuid,omitempty" doc:"volume serial of an existing VFAT, as 8B34-7D3C; the key file is added, nothing else is touched" form:"vfat_uuid" plain:"number"`
 }
 
 // Network is the bridge and the host's own address on it.
 type Network struct {
-	Bridge    string   `yaml:"bridge,omitempty" doc:"default br0; at most 15 bytes"`
+	Bridge    string   `yaml:"bridge,omitempty" doc:"the bridge; at most 15 bytes" default:"br0" form:"ifname"`
 	NIC       NIC      `yaml:"nic,omitempty" doc:"the NIC enslaved to the bridge: a name or {mac: ...}; absent: the one with the default route"`
-	DHCP      *bool    `yaml:"dhcp,omitempty" doc:"default true, unless addresses are given"`
-	Addresses []string `yaml:"addresses,omitempty" doc:"static addresses with their prefix length: 192.168.1.10/24"`
-	Gateway   []string `yaml:"gateway,omitempty" doc:"default gateways, one for each address family; a single one may be written plainly"`
-	DNS       []string `yaml:"dns,omitempty" doc:"DNS servers"`
-	Domains   []string `yaml:"domains,omitempty" doc:"DNS search domains"`
-	MTU       int      `yaml:"mtu,omitempty" doc:"default: the NIC's own"`
+	DHCP      *bool    `yaml:"dhcp,omitempty" doc:"ask the LAN for an address; off when addresses are given" default:"=true without addresses" example:"true"`
+	Addresses []string `yaml:"addresses,omitempty" doc:"static addresses with their prefix length: 192.168.1.10/24" form:"address" single:"true" example:"[192.168.1.10/24]"`
+	Gateway   []string `yaml:"gateway,omitempty" doc:"default gateways, one for each address family; a single one may be written plainly" form:"ip" single:"true" example:"192.168.1.1"`
+	DNS       []string `yaml:"dns,omitempty" doc:"DNS servers" form:"ip" single:"true" example:"[192.168.1.1]"`
+	Domains   []string `yaml:"domains,omitempty" doc:"DNS search domains" form:"domain" single:"true" example:"[lan]"`
+	MTU       int      `yaml:"mtu,omitempty" doc:"default: the NIC's own" default:"=the NIC's own" min:"1280" max:"9216" example:"9000"`
 }
 
 // NIC names a network card by interface name or by MAC.
 type NIC struct {
-	Name string `yaml:"name,omitempty" doc:"interface name: enp5s0"`
-	MAC  string `yaml:"mac,omitempty" doc:"permanent MAC address"`
+	Name string `yaml:"name,omitempty" doc:"interface name: enp5s0" form:"ifname" short:"true" example:"enp5s0"`
+	MAC  string `yaml:"mac,omitempty" doc:"permanent MAC address" form:"mac"`
 }
 
 // NFSExports are the directories served to the LAN.
 type NFSExports struct {
-	LanCIDR string      `yaml:"lan_cidr,omitempty" doc:"clients of an export that names none; default 192.168.1.0/24"`
+	LanCIDR string      `yaml:"lan_cidr,omitempty" doc:"clients of an export that names none" default:"192.168.1.0/24" form:"cidr"`
 	Exports []NFSExport `yaml:"exports" doc:"the exported directories"`
 }
 
 // NFSExport is one exported directory.
 type NFSExport struct {
-	Path    string   `yaml:"path" doc:"absolute path below a pool's mountpoint"`
-	Clients []string `yaml:"clients,omitempty" doc:"networks in CIDR form, IPv4 or IPv6; default [lan_cidr]"`
-	Options []string `yaml:"options,omitempty" doc:"default [rw, sync, no_subtree_check]"`
-	Squash  string   `yaml:"squash,omitempty" doc:"whose files a client's root makes; default root_squash" enum:"root_squash,no_root_squash,all_squash"`
-	Owner   string   `yaml:"owner,omitempty" doc:"user or uid owning the directory; default root"`
-	Group   string   `yaml:"group,omitempty" doc:"group or gid owning the directory; default root"`
-	Mode    string   `yaml:"mode,omitempty" doc:"octal mode of the directory; default 0755"`
+	Path    string   `yaml:"path" doc:"absolute path below a pool's mountpoint" form:"path" example:"/mnt/bulk/apps-vm"`
+	Clients []string `yaml:"clients,omitempty" doc:"networks in CIDR form, IPv4 or IPv6" default:"=[lan_cidr]" form:"cidr" single:"true" example:"[192.168.1.0/24, 100.64.0.0/10]"`
+	Options []string `yaml:"options,omitempty" doc:"options of exports(5), without the squash ones" default:"rw,sync,no_subtree_check" form:"nfs_option"`
+	Squash  string   `yaml:"squash,omitempty" doc:"whose files a client's root makes" enum:"root_squash,no_root_squash,all_squash" default:"root_squash"`
+	Owner   string   `yaml:"owner,omitempty" doc:"user or uid owning the directory" default:"root" form:"owner" plain:"number"`
+	Group   string   `yaml:"group,omitempty" doc:"group or gid owning the directory" default:"root" form:"owner" plain:"number"`
+	Mode    string   `yaml:"mode,omitempty" doc:"octal mode of the directory" default:"0755" form:"mode" plain:"number"`
 }
 
 // Locale is language, time zone and keyboard.
 type Locale struct {
-	Lang     string `yaml:"lang,omitempty" doc:"default C.UTF-8"`
-	Timezone string `yaml:"timezone,omitempty" doc:"default UTC"`
-	Keymap   string `yaml:"keymap,omitempty" doc:"console keymap; default us"`
+	Lang     string `yaml:"lang,omitempty" doc:"language and character set" default:"C.UTF-8" form:"lang"`
+	Timezone string `yaml:"timezone,omitempty" doc:"time zone" default:"UTC" form:"timezone"`
+	Keymap   string `yaml:"keymap,omitempty" doc:"console keymap" default:"us" form:"keymap"`
 }
 
 // User is an account of the installed system.
 type User struct {
-	Name              string   `yaml:"name"`
-	SSHAuthorizedKeys []string `yaml:"ssh_authorized_keys,omitempty" doc:"lines of authorized_keys"`
-	PasswordHash      string   `yaml:"password_hash,omitempty" doc:"a crypt(5) hash, as mkpasswd prints; absent: no password login"`
-	Groups            []string `yaml:"groups,omitempty" doc:"supplementary groups; wheel becomes sudo on Debian"`
+	Name              string   `yaml:"name" doc:"login name" form:"user"`
+	SSHAuthorizedKeys []string `yaml:"ssh_authorized_keys,omitempty" doc:"lines of authorized_keys" form:"ssh_key"`
+	PasswordHash      string   `yaml:"password_hash,omitempty" doc:"a crypt(5) hash, as mkpasswd prints; absent: no password login" form:"password_hash" secret:"true"`
+	Groups            []string `yaml:"groups,omitempty" doc:"supplementary groups; wheel becomes sudo on Debian" form:"user" example:"[wheel]"`
 }
 
 // Libvirtd is who may use the system libvirt socket and KVM without sudo.
 type Libvirtd struct {
-	Users []string `yaml:"users,omitempty" doc:"added to the libvirt and kvm groups"`
+	Users []string `yaml:"users,omitempty" doc:"added to the libvirt and kvm groups" form:"user" example:"[snyssen]"`
 }
 
 // VM is one entry of libvirt_vms.
 type VM struct {
-	Name       string    `yaml:"name" doc:"the domain's name and its directory under libvirt_vmstore_root"`
-	State      string    `yaml:"state,omitempty" doc:"present (default), or absent: destroyed, undefined and its directory deleted" enum:"present,absent"`
-	VCPU       int       `yaml:"vcpu,omitempty" doc:"virtual CPUs; default 2"`
-	RAMMB      int       `yaml:"ram_mb,omitempty" doc:"memory in MiB; default 2048"`
-	MACAddress string    `yaml:"mac_address,omitempty" doc:"static MAC for DHCP reservations; absent: derived from host and name"`
-	DiskGB     int       `yaml:"disk_gb,omitempty" doc:"virtual disk size in GiB; only enlarges, never shrinks"`
+	Name       string    `yaml:"name" doc:"the domain's name and its directory under libvirt_vmstore_root" form:"vm" example:"haos"`
+	State      string    `yaml:"state,omitempty" doc:"present, or absent: destroyed, undefined and its directory deleted" enum:"present,absent" default:"present"`
+	VCPU       int       `yaml:"vcpu,omitempty" doc:"virtual CPUs" default:"2" min:"1" max:"288"`
+	RAMMB      int       `yaml:"ram_mb,omitempty" doc:"memory in MiB" default:"2048" min:"64" max:"16777216"`
+	MACAddress string    `yaml:"mac_address,omitempty" doc:"static MAC, for DHCP reservations" default:"=derived from host and name" form:"mac"`
+	DiskGB     int       `yaml:"disk_gb,omitempty" doc:"virtual disk size in GiB; only enlarges, never shrinks" min:"1" max:"65536" example:"32"`
 	DiskImage  *VMDisk   `yaml:"disk_image,omitempty" doc:"an appliance's disk; exactly one of disk_image and iso_image"`
 	ISOImage   *VMISO    `yaml:"iso_image,omitempty" doc:"an installer; exactly one of disk_image and iso_image"`
 	USBDevices []USBHost `yaml:"usb_devices,omitempty" doc:"host USB devices handed to the VM"`
-	Bridge     string    `yaml:"bridge,omitempty" doc:"default libvirt_default_bridge"`
-	Autostart  *bool     `yaml:"autostart,omitempty" doc:"started with the host; default true"`
-	Running    *bool     `yaml:"running,omitempty" doc:"started by a run when it is not running; default true"`
-	Protected  bool      `yaml:"protected,omitempty" doc:"state absent is refused while this is true"`
-	BootOrder  int       `yaml:"boot_order,omitempty" doc:"VMs start in ascending order after a host boot; absent: last"`
-	BootDelay  Duration  `yaml:"boot_delay,omitempty" doc:"wait after starting this VM before the next"`
-	NoCOW      bool      `yaml:"nocow,omitempty" doc:"chattr +C on the VM's empty directory: faster, but btrfs cannot heal its images"`
+	Bridge     string    `yaml:"bridge,omitempty" doc:"the bridge its NIC is plugged into" default:"=libvirt_default_bridge" form:"ifname" example:"br0"`
+	Autostart  *bool     `yaml:"autostart,omitempty" doc:"started with the host" default:"true"`
+	Running    *bool     `yaml:"running,omitempty" doc:"started by a run when it is not running" default:"true"`
+	Protected  bool      `yaml:"protected,omitempty" doc:"state absent is refused while this is true" default:"=false"`
+	BootOrder  int       `yaml:"boot_order,omitempty" doc:"VMs start in ascending order after a host boot" default:"=last" min:"1" max:"9999" example:"1"`
+	BootDelay  Duration  `yaml:"boot_delay,omitempty" doc:"wait after starting this VM before the next" min:"0" max:"3600" default:"=none" example:"30s"`
+	NoCOW      bool      `yaml:"nocow,omitempty" doc:"chattr +C on the VM's empty directory: faster, but btrfs cannot heal its images" default:"=false"`
 	Firmware   Firmware  `yaml:"firmware,omitempty" doc:"UEFI, Secure Boot, TPM"`
 	CloudInit  *Cloud    `yaml:"cloud_init,omitempty" doc:"a NoCloud seed image"`
 }
 
 // VMDisk is an appliance image.
 type VMDisk struct {
-	URL      string `yaml:"url" doc:"http, https or file"`
-	Dest     string `yaml:"dest" doc:"final path, inside the VM's directory"`
-	Extract  *bool  `yaml:"extract,omitempty" doc:"unpack an archive; default: decided by its first bytes"`
-	Checksum string `yaml:"checksum,omitempty" doc:"sha256:HEX, sha512:HEX, or sha256:URL of a sums file; of what is downloaded"`
+	URL      string `yaml:"url" doc:"http, https or file" form:"url" example:"https://example.org/haos_ova.qcow2.xz"`
+	Dest     string `yaml:"dest" doc:"final path, inside the VM's directory" form:"path" example:"/mnt/vmstore/haos/haos.qcow2"`
+	Extract  *bool  `yaml:"extract,omitempty" doc:"unpack an archive" default:"=decided by its first bytes" example:"true"`
+	Checksum string `yaml:"checksum,omitempty" doc:"sha256:HEX, sha512:HEX, or sha256:URL of a sums file; of what is downloaded" form:"checksum"`
 }
 
 // VMISO is an installer medium.
 type VMISO struct {
-	URL         string `yaml:"url" doc:"http, https or file"`
-	Dest        string `yaml:"dest" doc:"final path, inside the VM's directory"`
-	Checksum    string `yaml:"checksum,omitempty" doc:"sha256:HEX, sha512:HEX, or sha256:URL of a sums file"`
-	EnableMount *bool  `yaml:"enable_mount,omitempty" doc:"false takes the medium out of the drive; default true"`
+	URL         string `yaml:"url" doc:"http, https or file" form:"url" example:"https://example.org/installer.iso"`
+	Dest        string `yaml:"dest" doc:"final path, inside the VM's directory" form:"path" example:"/mnt/vmstore/testvm/installer.iso"`
+	Checksum    string `yaml:"checksum,omitempty" doc:"sha256:HEX, sha512:HEX, or sha256:URL of a sums file" form:"checksum"`
+	EnableMount *bool  `yaml:"enable_mount,omitempty" doc:"false takes the medium out of the drive" default:"true"`
 }
 
 // USBHost is a host USB device by vendor and product id.
 type USBHost struct {
-	VendorID  string `yaml:"vendor_id" doc:"0x and four hex digits"`
-	ProductID string `yaml:"product_id" doc:"0x and four hex digits"`
+	VendorID  string `yaml:"vendor_id" doc:"0x and four hex digits" form:"usb_id" plain:"number" example:"0x1a86"`
+	ProductID string `yaml:"product_id" doc:"0x and four hex digits" form:"usb_id" plain:"number" example:"0x7523"`
 }
 
 // Firmware is how a VM boots.
 type Firmware struct {
-	UEFI       *bool `yaml:"uefi,omitempty" doc:"default true"`
-	SecureBoot bool  `yaml:"secure_boot,omitempty" doc:"with the vendor's keys enrolled; default false, appliances such as HAOS do not boot with it"`
-	TPM        bool  `yaml:"tpm,omitempty" doc:"an emulated TPM 2.0"`
+	UEFI       *bool `yaml:"uefi,omitempty" doc:"UEFI, rather than BIOS" default:"true"`
+	SecureBoot bool  `yaml:"secure_boot,omitempty" doc:"with the vendor's keys enrolled; appliances such as HAOS do not boot with it" default:"=false"`
+	TPM        bool  `yaml:"tpm,omitempty" doc:"an emulated TPM 2.0" default:"=false"`
 }
 
 // Cloud is a NoCloud seed: the text of its files, or a path to one.
 type Cloud struct {
-	UserData      string `yaml:"user_data,omitempty" doc:"text of user-data"`
-	MetaData      string `yaml:"meta_data,omitempty" doc:"text of meta-data; default instance-id and local-hostname from the name"`
-	NetworkConfig string `yaml:"network_config,omitempty" doc:"text of network-config"`
+	UserData      string `yaml:"user_data,omitempty" doc:"text of user-data" form:"user_data" example:"|"`
+	MetaData      string `yaml:"meta_data,omitempty" doc:"text of meta-data" form:"block" default:"=instance-id and local-hostname from the name" example:"|"`
+	NetworkConfig string `yaml:"network_config,omitempty" doc:"text of network-config" form:"block" example:"|"`
 }

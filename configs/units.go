@@ -25,31 +25,46 @@ var sizeUnits = []struct {
 	{"B", 1},
 }
 
+// sizePattern and durationPattern are what ParseSize and ParseDuration take,
+// for the JSON Schema; a test holds the two against each other.
+const (
+	sizePattern     = `^[0-9]+$|^[0-9]+(?:\.[0-9]+)? ?(?:[KMGTP]iB|[kKMGTP]B|[KMGT]|B)$`
+	durationPattern = `^[0-9]+$|^(?:[0-9]+(?:\.[0-9]+)?(?:h|m|s|ms))+$`
+)
+
 // ParseSize reads a size such as 500GB, 1.5TiB or 4096.
 func ParseSize(s string) (Size, error) {
-	text := strings.TrimSpace(s)
-	factor := uint64(1)
+	text, factor, unit := s, uint64(1), false
 	for _, u := range sizeUnits {
-		if rest, found := strings.CutSuffix(text, u.name); found {
-			text, factor = strings.TrimSpace(rest), u.bytes
+		if rest, found := strings.CutSuffix(s, u.name); found {
+			text, factor, unit = strings.TrimSuffix(rest, " "), u.bytes, true
 			break
 		}
 	}
-	if n, err := strconv.ParseUint(text, 10, 64); err == nil {
-		if n > math.MaxInt64/factor {
-			return 0, fmt.Errorf("size %q is larger than 8 EiB", s)
-		}
+	bad := fmt.Errorf("%q is not a size; write it like 500GB, 1GiB or 1.5TiB", short(s))
+	whole, fraction, dotted := strings.Cut(text, ".")
+	if !isDigits(whole) || dotted && (!isDigits(fraction) || !unit) {
+		return 0, bad
+	}
+	n, err := strconv.ParseUint(whole, 10, 64)
+	if err != nil || n > math.MaxInt64/factor {
+		return 0, fmt.Errorf("%q is larger than 8 EiB", short(s))
+	}
+	if !dotted {
 		return Size(n * factor), nil
 	}
-	f, err := strconv.ParseFloat(text, 64)
-	if err != nil || f < 0 || math.IsNaN(f) {
-		return 0, fmt.Errorf("size %q is not a number with a unit; write it like 500GB, 1GiB or 1.5TiB", s)
+	part, err := strconv.ParseFloat("0."+fraction, 64)
+	if err != nil {
+		return 0, bad
 	}
-	if f*float64(factor) >= math.MaxInt64 {
-		return 0, fmt.Errorf("size %q is larger than 8 EiB", s)
+	size := n*factor + uint64(math.Round(part*float64(factor)))
+	if size > math.MaxInt64 {
+		return 0, fmt.Errorf("%q is larger than 8 EiB", short(s))
 	}
-	return Size(math.Round(f * float64(factor))), nil
+	return Size(size), nil
 }
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // String gives the size as it would be written in a layout: in the largest
 // unit, binary or decimal, that states it exactly.
@@ -58,7 +73,7 @@ func (s Size) String() string {
 		name  string
 		bytes uint64
 	}{
-		{"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9},
+		{"PiB", 1 << 50}, {"PB", 1e15}, {"TiB", 1 << 40}, {"TB", 1e12}, {"GiB", 1 << 30}, {"GB", 1e9},
 		{"MiB", 1 << 20}, {"MB", 1e6}, {"KiB", 1 << 10}, {"kB", 1e3},
 	} {
 		if s != 0 && uint64(s)%u.bytes == 0 {
@@ -68,17 +83,36 @@ func (s Size) String() string {
 	return fmt.Sprintf("%dB", uint64(s))
 }
 
+// maxDuration is far beyond any wait; it keeps sums of durations in range.
+const maxDuration = 365 * 24 * time.Hour
+
 // ParseDuration reads 10s, 1m30s, or a plain number of seconds.
 func ParseDuration(s string) (Duration, error) {
-	if n, err := strconv.ParseUint(strings.TrimSpace(s), 10, 31); err == nil {
-		return Duration(time.Duration(n) * time.Second), nil
+	d, err := time.Duration(0), error(nil)
+	if isDigits(s) {
+		d, err = time.ParseDuration(s + "s")
+	} else if s != "" && strings.Trim(s, "0123456789.hms") == "" {
+		d, err = time.ParseDuration(s)
+	} else {
+		err = strconv.ErrSyntax
 	}
-	d, err := time.ParseDuration(strings.TrimSpace(s))
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("duration %q is not a time; write it like 10s or 2m", s)
+		return 0, fmt.Errorf("%q is not a time; write it like 10s or 2m", short(s))
+	}
+	if d > maxDuration {
+		return 0, fmt.Errorf("%q is more than a year", short(s))
 	}
 	return Duration(d), nil
 }
 
-// String gives the duration in Go's form: 10s, 1m30s.
-func (d Duration) String() string { return time.Duration(d).String() }
+// String gives the duration in Go's form, without its zeros: 10s, 1m30s, 2m.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

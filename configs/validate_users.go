@@ -1,0 +1,45 @@
+package configs
+
+import "slices"
+
+func (c *checker) validateUsers() {
+	var names []string
+	for i := range c.l.Users {
+		u := &c.l.Users[i]
+		if c.good(&u.Name) {
+			if slices.Contains(names, u.Name) {
+				c.fail(fields(&u.Name), "", "the user %s is given already", u.Name)
+			}
+			names = append(names, u.Name)
+		}
+		for j := range u.Groups {
+			if c.good(&u.Groups[j]) && slices.Contains(u.Groups[:j], u.Groups[j]) {
+				c.fail(fields(&u.Groups[j]), "", "%s is given already", u.Groups[j])
+			}
+		}
+		for j := range u.SSHAuthorizedKeys {
+			if c.good(&u.SSHAuthorizedKeys[j]) && slices.Contains(u.SSHAuthorizedKeys[:j], u.SSHAuthorizedKeys[j]) {
+				c.fail(fields(&u.SSHAuthorizedKeys[j]), "", "the key is given already")
+			}
+		}
+	}
+	for i := range c.l.Libvirtd.Users {
+		user := &c.l.Libvirtd.Users[i]
+		if !c.good(user) {
+			continue
+		}
+		if slices.Contains(c.l.Libvirtd.Users[:i], *user) {
+			c.fail(fields(user), "", "%s is given already", *user)
+		}
+		// Only a system that is made from an image has no other accounts than
+		// those given here.
+		if os := c.l.OS; os != nil && os.Image != nil && len(names) > 0 && !c.failed[&c.l.Users] &&
+			*user != "root" && !slices.Contains(names, *user) {
+			hint := "add it to users"
+			if near := nearest(*user, names); near != "" {
+				hint = "did you mean " + near + "?"
+			}
+			c.fail(fields(user), hint, "there will be no user %s", *user)
+		}
+	}
+}
