@@ -1,0 +1,211 @@
+package osimage
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// hostnameEdits name the host.
+func (p Plan) hostnameEdits() []edit {
+	return []edit{
+		whole("/etc/hostname", 0o644, p.Hostname+"\n"),
+		{"/etc/hosts", 0o644, func(old []byte) []byte { return hosts(old, p.Hostname) }},
+	}
+}
+
+// hosts makes 127.0.1.1 the host's name, as Debian does, and keeps other lines.
+func hosts(old []byte, name string) []byte {
+	if len(old) == 0 {
+		old = []byte("127.0.0.1\tlocalhost\n::1\t\tlocalhost ip6-localhost ip6-loopback\n")
+	}
+	want := "127.0.1.1\t" + name
+	var lines []string
+	seen := false
+	for line := range strings.SplitSeq(strings.TrimRight(string(old), "\n"), "\n") {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "127.0.1.1" {
+			if slices.Contains(fields[1:], name) {
+				want = line
+			}
+			if seen {
+				continue
+			}
+			line, seen = want, true
+		}
+		lines = append(lines, line)
+	}
+	if !seen {
+		lines = append(lines, want)
+	}
+	return []byte(strings.Join(lines, "\n") + "\n")
+}
+
+// localeEdits are the language and the keyboard. The console's keyboard is
+// Debian's console-setup, which takes X layouts: be, de(nodeadkeys).
+func (p Plan) localeEdits() []edit {
+	layout, variant := xkb(p.Locale.Keymap)
+	return []edit{
+		whole("/etc/default/locale", 0o644, "LANG="+p.Locale.Lang+"\n"),
+		whole("/etc/default/keyboard", 0o644, fmt.Sprintf(
+			"# written by hvinstall from layout.yaml; see keyboard(5)\nXKBMODEL=\"pc105\"\nXKBLAYOUT=%q\nXKBVARIANT=%q\nXKBOPTIONS=\"\"\nBACKSPACE=\"guess\"\n", layout, variant)),
+		whole("/etc/vconsole.conf", 0o644, "KEYMAP="+p.Locale.Keymap+"\n"),
+		{"/etc/locale.gen", 0o644, func(old []byte) []byte { return localeGen(old, p.Locale.Lang) }},
+	}
+}
+
+// xkb turns a console keymap's name into an X layout and variant, for the
+// names that differ or that carry a variant.
+func xkb(keymap string) (layout, variant string) {
+	known := map[string][2]string{
+		"uk": {"gb", ""}, "be-latin1": {"be", ""}, "de-latin1": {"de", ""}, "de-latin1-nodeadkeys": {"de", "nodeadkeys"},
+		"fr-latin1": {"fr", ""}, "fr-latin9": {"fr", "latin9"}, "fr_CH": {"ch", "fr"}, "fr_CH-latin1": {"ch", "fr"},
+		"de_CH-latin1": {"ch", ""}, "sg": {"ch", ""}, "sf": {"ch", "fr"}, "dvorak": {"us", "dvorak"}, "colemak": {"us", "colemak"},
+		"br-abnt2": {"br", "abnt2"}, "sv-latin1": {"se", ""}, "no-latin1": {"no", ""}, "dk-latin1": {"dk", ""},
+		"la-latin1": {"latam", ""}, "pt-latin1": {"pt", ""}, "us-acentos": {"us", "intl"}, "jp106": {"jp", ""}, "it2": {"it", ""},
+	}
+	if k, found := known[keymap]; found {
+		return k[0], k[1]
+	}
+	layout, variant, _ = strings.Cut(keymap, "-")
+	return layout, variant
+}
+
+// localeGen keeps the language when the locales package is upgraded: its
+// locale-gen makes again what this file names.
+func localeGen(old []byte, lang string) []byte {
+	if !needsLocaledef(lang) {
+		return old
+	}
+	line := lang + " " + charset(lang)
+	for have := range strings.SplitSeq(string(old), "\n") {
+		if strings.TrimSpace(have) == line {
+			return old
+		}
+	}
+	text := string(old)
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	return []byte(text + line + "\n")
+}
+
+// needsLocaledef: glibc has C, POSIX and C.UTF-8 without any files.
+func needsLocaledef(lang string) bool {
+	return !slices.Contains([]string{"C", "POSIX", "C.UTF-8", "C.utf8"}, lang)
+}
+
+func charset(lang string) string {
+	_, set, found := strings.Cut(lang, ".")
+	set, _, _ = strings.Cut(set, "@")
+	if !found || set == "" {
+		return "ISO-8859-1"
+	}
+	if strings.EqualFold(set, "utf8") {
+		return "UTF-8"
+	}
+	return set
+}
+
+// fstab is our block of it. /etc/crypttab stays empty: the init has opened
+// every volume before systemd starts.
+func (p Plan) fstab() string {
+	rows := [][]string{}
+	for _, m := range p.Mounts {
+		options := strings.Join(m.Options, ",")
+		if options == "" {
+			options = "defaults"
+		}
+		rows = append(rows, []string{m.Source, m.Target, m.FSType, options, "0 0"})
+	}
+	if p.Swap != "" {
+		rows = append(rows, []string{p.Swap, "none", "swap", "defaults", "0 0"})
+	}
+	return table(rows)
+}
+
+// table aligns columns, for people.
+func table(rows [][]string) string {
+	var width []int
+	for _, row := range rows {
+		for i, cell := range row {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], len(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, cell := range row {
+			fmt.Fprintf(&line, "%-*s  ", width[i], cell)
+		}
+		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+	}
+	return b.String()
+}
+
+func (p Plan) fstabEdit() edit {
+	return edit{"/etc/fstab", 0o644, func(old []byte) []byte { return block(old, p.fstab()) }}
+}
+
+// sudoersEdit lets members of wheel who have no password become root: they got
+// in by their SSH key, and root itself is locked.
+func (p Plan) sudoersEdit() edit {
+	var b strings.Builder
+	b.WriteString("# written by hvinstall: members of wheel who have no password to type\n")
+	for _, u := range p.Users {
+		if u.SudoNoPassword {
+			fmt.Fprintf(&b, "%s ALL=(ALL:ALL) NOPASSWD: ALL\n", u.Name)
+		}
+	}
+	return whole("/etc/sudoers.d/hvinstall", 0o440, b.String())
+}
+
+const scrubService = `# Written by hvinstall: reads every block of a btrfs and repairs from the other
+# copy what fails its checksum.
+[Unit]
+Description=btrfs scrub of %f
+Documentation=man:btrfs-scrub(8)
+ConditionPathIsMountPoint=%f
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/btrfs scrub start -B -c 3 %f
+IOSchedulingClass=idle
+Nice=19
+`
+
+const scrubTimerUnit = `# Written by hvinstall.
+[Unit]
+Description=monthly btrfs scrub of %f
+
+[Timer]
+OnCalendar=monthly
+# The pools of a host do not all start at midnight of the first.
+RandomizedDelaySec=3d
+FixedRandomDelay=yes
+Persistent=yes
+
+[Install]
+WantedBy=timers.target
+`
+
+// unitEdits are the units that the image does not have.
+func (p Plan) unitEdits() []edit {
+	return []edit{
+		whole("/etc/systemd/system/hvinstall-scrub@.service", 0o644, scrubService),
+		whole("/etc/systemd/system/hvinstall-scrub@.timer", 0o644, scrubTimerUnit),
+		// Without it smartd fails on a host whose disks have no SMART.
+		{"/etc/default/smartmontools", 0o644, func(old []byte) []byte { return block(old, `smartd_opts="--quit=never"`) }},
+	}
+}
+
+// ownEdits are the files by which the host knows its plan.
+func (p Plan) ownEdits() []edit {
+	return []edit{
+		whole("/etc/hvinstall/layout.yaml", 0o600, string(p.layout)),
+		whole("/etc/hvinstall/boot.json", 0o600, string(p.bootConfig)),
+		whole(bootSettingsPath, 0o644, p.bootSettings().json()),
+	}
+}

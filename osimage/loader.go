@@ -1,0 +1,129 @@
+package osimage
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// loaderSource is systemd-boot as the image brings it.
+const loaderSource = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+
+// loaderTargets are where firmware finds it: by the boot variable, and, where
+// that is lost, by the path for removable media.
+var loaderTargets = []string{"EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX64.EFI"}
+
+const loaderConf = `# Written by hvinstall; see loader.conf(5).
+timeout 3
+console-mode keep
+`
+
+// loaderMissing says what of the boot loader is not on the ESP. A loader that
+// is there stays, whatever its version: systemd-boot-update.service keeps it
+// current.
+func loaderMissing(esp string) (string, error) {
+	for _, target := range loaderTargets {
+		data, err := os.ReadFile(filepath.Join(esp, target))
+		if errors.Is(err, fs.ErrNotExist) {
+			return target + " is not there", nil
+		}
+		if err != nil {
+			return "", err
+		}
+		if !isLoader(data) {
+			return target + " is not systemd-boot", nil
+		}
+	}
+	for _, file := range []string{"loader/loader.conf", "loader/random-seed"} {
+		if fileSize(filepath.Join(esp, file)) <= 0 {
+			return file + " is not there", nil
+		}
+	}
+	return "", nil
+}
+
+// isLoader knows systemd-boot by the mark that bootctl looks for.
+func isLoader(data []byte) bool {
+	return bytes.Contains(data, []byte("#### LoaderInfo: systemd-boot "))
+}
+
+// installLoader puts systemd-boot on the ESP. Another boot loader in the path
+// for removable media is kept beside it: the ESP is this host's own, yet an
+// adopted one may have held something.
+func installLoader(root, esp string) error {
+	loader, err := os.ReadFile(filepath.Join(root, loaderSource))
+	if err != nil {
+		return fmt.Errorf("the image lacks systemd-boot: %w", err)
+	}
+	if !isLoader(loader) {
+		return fmt.Errorf("%s of the image is not systemd-boot", loaderSource)
+	}
+	for _, target := range loaderTargets {
+		path := filepath.Join(esp, target)
+		old, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if isLoader(old) {
+			continue
+		}
+		if len(old) > 0 {
+			if err := writeESP(path+".old", old); err != nil {
+				return err
+			}
+		}
+		if err := writeESP(path, loader); err != nil {
+			return err
+		}
+	}
+	if fileSize(filepath.Join(esp, "loader/loader.conf")) <= 0 {
+		if err := writeESP(filepath.Join(esp, "loader/loader.conf"), []byte(loaderConf)); err != nil {
+			return err
+		}
+	}
+	if fileSize(filepath.Join(esp, "loader/random-seed")) <= 0 {
+		seed := make([]byte, 512)
+		if _, err := rand.Read(seed); err != nil {
+			return err
+		}
+		if err := writeESP(filepath.Join(esp, "loader/random-seed"), seed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeESP writes a file on a VFAT so that a power cut leaves the old one or
+// the new one: VFAT has no owners, and its rename is one directory entry.
+func writeESP(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
+		return nil
+	}
+	// Not host.WriteFile: it sets a mode, which VFAT refuses.
+	temporary, err := os.CreateTemp(filepath.Dir(path), ".hv-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temporary.Name())
+	defer temporary.Close()
+	if _, err := temporary.Write(data); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := temporary.Sync(); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := temporary.Close(); err != nil {
+		return err
+	}
+	if err := os.Rename(temporary.Name(), path); err != nil {
+		return err
+	}
+	return syncFS(filepath.Dir(path))
+}

@@ -1,0 +1,165 @@
+package osimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"hvinstall/host"
+	"hvinstall/step"
+)
+
+// servicesStep enables the units that the image has and leaves to the host.
+func (p Plan) servicesStep(env Env, after []string) step.Step {
+	return step.Step{
+		ID: "os/services", Title: "enable the services", After: after, Detail: []string{strings.Join(p.Enable, " ")},
+		Check: func(ctx context.Context) (step.State, string, error) {
+			missing, err := p.notEnabled(ctx, env.Root)
+			if err != nil {
+				return step.Absent, "", err
+			}
+			if len(missing) > 0 {
+				return step.Absent, "not enabled: " + strings.Join(missing, " "), nil
+			}
+			return step.Done, "", nil
+		},
+		Do: func(ctx context.Context, report step.Reporter) error {
+			missing, err := p.notEnabled(ctx, env.Root)
+			if err != nil || len(missing) == 0 {
+				return err
+			}
+			argv := []string{"systemctl", "enable"}
+			switch env.Root {
+			case "/":
+				argv = append(argv, "--now")
+			default:
+				argv = append(argv, "--root="+env.Root)
+			}
+			return host.Cmd{Argv: append(argv, missing...), Log: report.Log}.Run(ctx)
+		},
+	}
+}
+
+func (p Plan) notEnabled(ctx context.Context, root string) ([]string, error) {
+	if _, err := os.Stat(filepath.Join(root, "etc/systemd/system")); err != nil {
+		return p.Enable, nil //nolint:nilerr // nothing is unpacked yet
+	}
+	argv := []string{"systemctl", "is-enabled"}
+	if root != "/" {
+		argv = append(argv, "--root="+root)
+	}
+	out, err := host.Cmd{Argv: append(argv, p.Enable...)}.Output(ctx)
+	var failed *host.CommandError
+	if err != nil && (!errors.As(err, &failed) || failed.ExitCode() < 0) {
+		return nil, err
+	}
+	// One line for each unit, in order, whatever the exit code; fewer lines
+	// mean that a unit is not there.
+	lines := strings.Fields(string(out))
+	if len(lines) != len(p.Enable) {
+		return p.Enable, nil
+	}
+	var missing []string
+	for i, unit := range p.Enable {
+		if lines[i] != "enabled" && lines[i] != "alias" {
+			missing = append(missing, unit)
+		}
+	}
+	return missing, nil
+}
+
+// mountPointsStep makes the mount points, and those of the pools immutable:
+// when a pool is not mounted, what is meant for it gets an error rather than
+// room on the system disk.
+func (p Plan) mountPointsStep(env Env, after []string) step.Step {
+	return step.Step{
+		ID: "os/mount-points", Title: "protect the pools' mount points", After: after,
+		Check: func(context.Context) (state step.State, why string, err error) {
+			state = step.Done
+			err = p.underneath(env.Root, func(path, target string) error {
+				flags, err := fileFlags(path)
+				if errors.Is(err, unix.ENOENT) {
+					state, why = step.Absent, target+" is not there"
+					return nil
+				}
+				if err == nil && flags&unix.STATX_ATTR_IMMUTABLE == 0 {
+					state, why = step.Absent, target+" can be written to while the pool is not mounted"
+				}
+				return err
+			})
+			return state, why, err
+		},
+		Do: func(context.Context, step.Reporter) error {
+			return p.underneath(env.Root, func(path, target string) error {
+				if err := os.MkdirAll(path, 0o755); err != nil {
+					return err
+				}
+				entries, err := os.ReadDir(path)
+				if err != nil {
+					return err
+				}
+				if len(entries) > 0 {
+					return fmt.Errorf("%s on the system disk holds %s, which the pool hides once it is mounted; move it away", target, entries[0].Name())
+				}
+				return setImmutable(path)
+			})
+		},
+	}
+}
+
+// underneath calls do with each pool's mount point as it lies on the root file
+// system: through a second mount of that alone, what is mounted on it is not
+// in the way.
+func (p Plan) underneath(root string, do func(path, target string) error) error {
+	if !slices.ContainsFunc(p.Mounts, func(m Mount) bool { return m.Pool }) {
+		return nil
+	}
+	tree, err := unix.OpenTree(unix.AT_FDCWD, root, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return fmt.Errorf("looking below the mounts of %s: %w", root, err)
+	}
+	defer unix.Close(tree)
+	for _, m := range p.Mounts {
+		if !m.Pool {
+			continue
+		}
+		if err := do(fmt.Sprintf("/proc/self/fd/%d%s", tree, m.Target), m.Target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fileFlags are the attributes of statx(2).
+func fileFlags(path string) (uint64, error) {
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, 0, 0, &st); err != nil {
+		return 0, err
+	}
+	return st.Attributes, nil
+}
+
+// fsImmutable is FS_IMMUTABLE_FL of linux/fs.h.
+const fsImmutable = 0x10
+
+func setImmutable(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	flags, err := unix.IoctlGetInt(int(dir.Fd()), unix.FS_IOC_GETFLAGS)
+	if err != nil {
+		return fmt.Errorf("reading the flags of %s: %w", path, err)
+	}
+	if err := unix.IoctlSetPointerInt(int(dir.Fd()), unix.FS_IOC_SETFLAGS, flags|fsImmutable); err != nil {
+		return fmt.Errorf("making %s immutable: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,51 @@
+package osimage
+
+import (
+	"context"
+
+	"hvinstall/step"
+)
+
+// Env is where a plan is carried out.
+type Env struct {
+	Root   string // the file tree of the host: /mnt/target, or / on the host itself
+	Binary string // the running hvinstall, which is put on the host
+	// After are steps of others that come before anything is written below
+	// Root: the mounts.
+	After []string
+	// Initrd builds the initramfs of the kernel version from the system at
+	// root into the file output.
+	Initrd func(ctx context.Context, root, version, output string) error
+}
+
+// Programs are what the steps run, all of them in the live system.
+func Programs() []string {
+	return []string{"unsquashfs", "setfacl", "chroot", "ssh-keygen", "systemctl", "efibootmgr", "findmnt"}
+}
+
+// Steps makes the system what the plan says, in this order. The last one,
+// BootStep, is to come after everything else of an installation.
+func (p Plan) Steps(env Env) []step.Step {
+	image := p.unpackStep(env, env.After)
+	unpacked := []string{image.ID}
+	steps := []step.Step{
+		image,
+		editStep(env.Root, "os/hostname", "name the host "+p.Hostname, unpacked, p.hostnameEdits()...),
+		machineIDStep(env, unpacked),
+		p.localeStep(env, unpacked),
+		p.timezoneStep(env, unpacked),
+		sshKeysStep(env, unpacked),
+		p.usersStep(env, unpacked),
+		editStep(env.Root, "os/fstab", "write fstab", unpacked, p.fstabEdit()),
+		p.mountPointsStep(env, unpacked),
+		editStep(env.Root, "os/units", "write the scrub timers", unpacked, p.unitEdits()...),
+		binaryStep(env, unpacked),
+		editStep(env.Root, "os/plan", "keep the plan on the host", unpacked, p.ownEdits()...),
+		p.servicesStep(env, []string{"os/units"}),
+	}
+	var all []string
+	for _, s := range steps {
+		all = append(all, s.ID)
+	}
+	return append(steps, p.bootStep(env, all))
+}

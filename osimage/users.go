@@ -1,0 +1,292 @@
+package osimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hvinstall/host"
+	"hvinstall/step"
+)
+
+// usersStep makes the accounts, their homes and their keys.
+func (p Plan) usersStep(env Env, after []string) step.Step {
+	return step.Step{
+		ID: "os/users", Title: "make the accounts", After: after, Detail: p.userLines(),
+		Check: func(context.Context) (step.State, string, error) {
+			why, err := p.usersDiffer(env.Root)
+			if err != nil || why != "" {
+				return step.Absent, why, err
+			}
+			return step.Done, "", nil
+		},
+		Do: func(context.Context, step.Reporter) error {
+			unlock, err := lockAccounts(env.Root)
+			if err != nil {
+				return err
+			}
+			defer unlock()
+			if err := p.writeAccounts(env.Root); err != nil {
+				return err
+			}
+			for _, u := range p.Users {
+				if err := makeHome(env.Root, u); err != nil {
+					return fmt.Errorf("home of %s: %w", u.Name, err)
+				}
+			}
+			return p.sudoersEdit().apply(env.Root)
+		},
+	}
+}
+
+func (p Plan) userLines() []string {
+	var lines []string
+	for _, u := range p.Users {
+		line := fmt.Sprintf("%s: %d SSH keys", u.Name, len(u.Keys))
+		if len(u.Keys) == 1 {
+			line = u.Name + ": 1 SSH key"
+		}
+		if u.hash != "" {
+			line += ", a password"
+		}
+		if len(u.Groups) > 0 {
+			line += ", groups " + strings.Join(u.Groups, " ")
+		}
+		if u.SudoNoPassword {
+			line += ", sudo without a password"
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// accountFiles are written in this order: a name is in passwd only when
+// everything that it needs is there.
+func accountFiles(a *accounts) []struct {
+	name string
+	text *string
+} {
+	return []struct {
+		name string
+		text *string
+	}{{"gshadow", &a.gshadow}, {"group", &a.group}, {"shadow", &a.shadow}, {"passwd", &a.passwd}}
+}
+
+func readAccounts(root string) (accounts, error) {
+	var a accounts
+	for _, f := range accountFiles(&a) {
+		data, err := os.ReadFile(filepath.Join(root, "etc", f.name))
+		if err != nil {
+			return a, err
+		}
+		*f.text = string(data)
+	}
+	return a, nil
+}
+
+func (p Plan) writeAccounts(root string) error {
+	have, err := readAccounts(root)
+	if err != nil {
+		return err
+	}
+	want, err := have.with(p.Users, time.Now())
+	if err != nil {
+		return err
+	}
+	old := accountFiles(&have)
+	for i, f := range accountFiles(&want) {
+		if *f.text == *old[i].text {
+			continue
+		}
+		if err := replace(filepath.Join(root, "etc", f.name), []byte(*f.text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replace writes a file anew with the mode, owner and group that it has.
+func replace(path string, data []byte) error {
+	var st unix.Stat_t
+	if err := unix.Stat(path, &st); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := host.WriteFile(path, data, fs.FileMode(st.Mode&0o777)); err != nil {
+		return err
+	}
+	return os.Chown(path, int(st.Uid), int(st.Gid))
+}
+
+// lockAccounts is lckpwdf(3): passwd and useradd wait for it.
+func lockAccounts(root string) (func(), error) {
+	file, err := os.OpenFile(filepath.Join(root, "etc/.pwd.lock"), os.O_WRONLY|os.O_CREATE|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for range 150 {
+		err = unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK, Whence: 0})
+		if err == nil {
+			return func() { file.Close() }, nil
+		}
+		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	file.Close()
+	return nil, fmt.Errorf("locking the accounts: %w; another program is changing them, run again", err)
+}
+
+// usersDiffer says what of the accounts is not as planned.
+func (p Plan) usersDiffer(root string) (string, error) {
+	have, err := readAccounts(root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "there are no accounts yet", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	want, err := have.with(p.Users, time.Now())
+	if err != nil {
+		return "", err
+	}
+	if have != want {
+		return "accounts, passwords or groups differ", nil
+	}
+	for _, u := range p.Users {
+		uid, gid, home, err := homeOf(have.passwd, u.Name)
+		if err != nil {
+			return "", err
+		}
+		if _, err := os.Lstat(filepath.Join(root, home)); errors.Is(err, fs.ErrNotExist) {
+			return home + " is not there", nil
+		}
+		if why, err := keysDiffer(root, home, uid, gid, u.Keys); err != nil || why != "" {
+			return why, err
+		}
+	}
+	return p.sudoersEdit().differs(root)
+}
+
+func keysDiffer(root, home string, uid, gid int, keys []string) (string, error) {
+	if len(keys) == 0 {
+		return "", nil
+	}
+	path := filepath.Join(home, ".ssh/authorized_keys")
+	data, err := os.ReadFile(filepath.Join(root, path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return path + " is not there", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if authorizedKeys(string(data), keys) != string(data) {
+		return path + " lacks keys", nil
+	}
+	for _, p := range []string{path, filepath.Dir(path)} {
+		var st unix.Stat_t
+		if err := unix.Lstat(filepath.Join(root, p), &st); err != nil {
+			return "", err
+		}
+		// sshd ignores keys that others could have written.
+		if int(st.Uid) != uid || int(st.Gid) != gid || st.Mode&0o022 != 0 {
+			return p + " has the wrong owner or mode", nil
+		}
+	}
+	return "", nil
+}
+
+// makeHome makes the home from /etc/skel, and its SSH keys. Files that are
+// there stay as they are: the home may be on a subvolume older than this
+// system.
+func makeHome(root string, u UserPlan) error {
+	passwd, err := os.ReadFile(filepath.Join(root, "etc/passwd"))
+	if err != nil {
+		return err
+	}
+	uid, gid, home, err := homeOf(string(passwd), u.Name)
+	if err != nil {
+		return err
+	}
+	// All paths are opened below the home: on a running host its owner could
+	// put a symlink where root is about to write.
+	if err := os.MkdirAll(filepath.Join(root, filepath.Dir(home)), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(root, home), 0o700); err == nil {
+		if err := os.Chown(filepath.Join(root, home), uid, gid); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	dir, err := os.OpenRoot(filepath.Join(root, home))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if err := copySkel(dir, filepath.Join(root, "etc/skel"), uid, gid); err != nil {
+		return err
+	}
+	if len(u.Keys) == 0 {
+		return nil
+	}
+	if err := dir.Mkdir(".ssh", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	old, err := dir.ReadFile(".ssh/authorized_keys")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := dir.WriteFile(".ssh/authorized_keys.new", []byte(authorizedKeys(string(old), u.Keys)), 0o600); err != nil {
+		return err
+	}
+	if err := dir.Rename(".ssh/authorized_keys.new", ".ssh/authorized_keys"); err != nil {
+		return err
+	}
+	for _, p := range []string{".ssh", ".ssh/authorized_keys"} {
+		if err := dir.Lchown(p, uid, gid); err != nil {
+			return err
+		}
+	}
+	if err := dir.Chmod(".ssh", 0o700); err != nil {
+		return err
+	}
+	return dir.Chmod(".ssh/authorized_keys", 0o600)
+}
+
+func copySkel(home *os.Root, skel string, uid, gid int) error {
+	entries, err := os.ReadDir(skel)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.Type().IsRegular() {
+			continue
+		}
+		if _, err := home.Lstat(e.Name()); err == nil {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(skel, e.Name()))
+		if err != nil {
+			return err
+		}
+		if err := home.WriteFile(e.Name(), data, 0o644); err != nil {
+			return err
+		}
+		if err := home.Lchown(e.Name(), uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
