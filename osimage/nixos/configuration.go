@@ -116,7 +116,7 @@ func users(in Input) attrs {
 		}
 		if u.PasswordHash != "" {
 			account = append(account, set("hashedPasswordFile", PasswordsDir+"/"+u.Name,
-				"Placed by hvinstall from password_hash, readable by root alone; this file is not."))
+				"Placed by hvinstall from password_hash; readable by root alone, as a Nix file would not be."))
 		}
 		if len(u.SSHAuthorizedKeys) > 0 {
 			account = append(account, set("openssh.authorizedKeys.keys", texts(u.SSHAuthorizedKeys...)))
