@@ -1,0 +1,226 @@
+package bridge
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"hvinstall/host"
+	"hvinstall/step"
+
+	"github.com/vishvananda/netlink"
+)
+
+// A running networkd (measured with systemd 252) does not react when addresses
+// are taken from its link, and goes on with its DHCP client there. When it is
+// told to reload, it configures the bridge by the new files, and first drops
+// from it every address and route that it did not make itself, unless
+// KeepConfiguration= says otherwise. So the move comes first, then the files
+// with a volatile drop-in that keeps what was moved, then the reload; the
+// bridge's own DHCP client gets the lease of the NIC's, having its identity.
+
+// networkdRuns reports whether networkd configures this network.
+func networkdRuns(env Env) bool {
+	return filepath.Clean(env.Root) == "/" && running("systemd-network")
+}
+
+// running looks for a process by the kernel's name of it (15 bytes) in this
+// network namespace.
+func running(comm string) bool {
+	mine, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		return false
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return false
+	}
+	for _, file := range files {
+		name, err := os.ReadFile(file)
+		if err != nil || strings.TrimSpace(string(name)) != comm {
+			continue
+		}
+		theirs, err := os.Readlink(filepath.Join(filepath.Dir(file), "ns/net"))
+		if err == nil && theirs == mine {
+			return true
+		}
+	}
+	return false
+}
+
+// keepFile lives in /run: the next boot starts without it.
+func (p Plan) keepFile() string {
+	return "run/systemd/network/" + p.unitName("network") + ".d/keep.conf"
+}
+
+const keepText = `# Written by hvinstall: what was moved to the bridge stays until it ends by
+# itself, for the sessions that use it. Gone at the next boot.
+[Network]
+KeepConfiguration=yes
+`
+
+// rememberFiles records what the hand-over overwrites.
+func (f *former) rememberFiles(p Plan, env Env) error {
+	if f.Files != nil {
+		return nil
+	}
+	f.Files = map[string]*string{p.keepFile(): nil}
+	names := []string{p.keepFile()}
+	for _, u := range p.Units() {
+		names = append(names, filepath.Join(unitFolder, u.Name))
+	}
+	stale, err := p.staleUnits(env.Root)
+	if err != nil {
+		return err
+	}
+	for _, file := range stale {
+		names = append(names, strings.TrimPrefix(inRoot(env.Root, file), "/"))
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(env.Root, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			f.Files[name] = nil
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading networkd's files: %w", err)
+		}
+		content := string(text)
+		f.Files[name] = &content
+	}
+	return nil
+}
+
+// restoreFiles puts networkd's files back, and tells it where any differed.
+func (f *former) restoreFiles(env Env) error {
+	changed := false
+	for name, content := range f.Files {
+		path := filepath.Join(env.Root, name)
+		if content == nil {
+			err := os.Remove(path)
+			if err == nil {
+				changed = true
+			} else if !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("removing what the move wrote: %w", err)
+			}
+			continue
+		}
+		same, err := host.FileIs(path, []byte(*content), 0o644)
+		if err != nil {
+			return err
+		}
+		if same {
+			continue
+		}
+		changed = true
+		if err := host.WriteFile(path, []byte(*content), 0o644); err != nil {
+			return err
+		}
+	}
+	if !changed || !networkdRuns(env) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	return reload(ctx, nil)
+}
+
+func reload(ctx context.Context, log func(string, ...any)) error {
+	_, err := host.Cmd{Argv: []string{"networkctl", "reload"}, Log: log}.Output(ctx)
+	if err != nil {
+		return fmt.Errorf("telling networkd of its new files: %w", err)
+	}
+	return nil
+}
+
+// handOver gives the bridge to the running networkd and waits until networkd
+// has configured it.
+func (p Plan) handOver(ctx context.Context, env Env, report step.Reporter, index int, carrier bool) error {
+	nic, err := netlink.LinkByName(p.NIC)
+	if err != nil {
+		return fmt.Errorf("looking for %s: %w", p.NIC, err)
+	}
+	who := leaseIdentity(nic.Attrs().Index)
+	if who == (identity{}) {
+		who = p.keptIdentity(env.Root)
+	}
+	if err := host.WriteFile(filepath.Join(env.Root, p.keepFile()), []byte(keepText), 0o644); err != nil {
+		return err
+	}
+	if err := p.writeUnits(env.Root, who); err != nil {
+		return err
+	}
+	if err := reload(ctx, report.Log); err != nil {
+		return err
+	}
+	if !carrier {
+		return nil
+	}
+	deadline := time.Now().Add(env.Timeout)
+	for {
+		state, err := linkState(index)
+		if err != nil {
+			return err
+		}
+		if state == "configured" {
+			report.Log("networkd has configured %s", p.Bridge)
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("networkd did not configure %s within %s (it is %q); see 'networkctl status %s'", p.Bridge, env.Timeout, state, p.Bridge)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// linkState is networkd's ADMIN_STATE of a link: configuring, configured, …
+func linkState(index int) (string, error) {
+	file, err := os.Open(fmt.Sprintf("/run/systemd/netif/links/%d", index))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "unknown", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading networkd's state: %w", err)
+	}
+	defer file.Close()
+	lines := bufio.NewScanner(file)
+	for lines.Scan() {
+		if state, found := strings.CutPrefix(lines.Text(), "ADMIN_STATE="); found {
+			return state, nil
+		}
+	}
+	return "unknown", lines.Err()
+}
+
+// leaseIdentity reads, from networkd's record of the NIC's lease, the IAID
+// under which the server knows this host. The client identifier is 0xff, four
+// bytes of IAID, then the DUID (RFC 4361), which is the same for all links.
+func leaseIdentity(index int) identity {
+	text, err := os.ReadFile(fmt.Sprintf("/run/systemd/netif/leases/%d", index))
+	if err != nil {
+		return identity{}
+	}
+	for line := range strings.Lines(string(text)) {
+		value, found := strings.CutPrefix(strings.TrimSpace(line), "CLIENTID=")
+		if !found {
+			continue
+		}
+		id, err := hex.DecodeString(value)
+		if err != nil || len(id) < 7 || id[0] != 0xff {
+			return identity{}
+		}
+		return identity{IAID: fmt.Sprint(uint32(id[1])<<24 | uint32(id[2])<<16 | uint32(id[3])<<8 | uint32(id[4]))}
+	}
+	return identity{}
+}
