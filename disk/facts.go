@@ -6,7 +6,10 @@
 // plan names.
 package disk
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Facts is what Probe saw of the machine's disks.
 type Facts struct {
@@ -101,15 +104,17 @@ func (d Disk) Identity() string {
 // ByName finds the disks that have the by-id alias; id may have the folder.
 // More than one is possible only in facts captured while udev was at work.
 func (f Facts) ByName(id string) []Disk {
-	id = strings.TrimPrefix(id, ByIDFolder)
 	var found []Disk
 	for _, d := range f.Disks {
-		for _, alias := range d.ByID {
-			if alias == id {
-				found = append(found, d)
-				break
-			}
+		if d.has(id) {
+			found = append(found, d)
 		}
 	}
 	return found
+}
+
+// has reports whether id, with or without the folder, is one of the disk's
+// by-id names.
+func (d Disk) has(id string) bool {
+	return slices.Contains(d.ByID, strings.TrimPrefix(id, ByIDFolder))
 }

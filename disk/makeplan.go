@@ -243,27 +243,45 @@ func (p *planner) eraseIsNamed() {
 
 // isCalled reports whether id is one of the disk's names.
 func (dp DiskPlan) isCalled(id string) bool {
-	id = strings.TrimPrefix(id, ByIDFolder)
-	return strings.TrimPrefix(dp.ID, ByIDFolder) == id || slices.Contains(dp.Disk.ByID, id)
+	return strings.TrimPrefix(dp.ID, ByIDFolder) == strings.TrimPrefix(id, ByIDFolder) || dp.Disk.has(id)
 }
 
 // nearest is the way out of a missing disk: the disks that no one has named.
 func (p *planner) nearest(id string) string {
 	var free []string
 	for _, d := range p.Facts.Disks {
-		if !d.Live && len(d.ByID) > 0 {
+		if !d.Live && len(d.ByID) > 0 && !slices.ContainsFunc(p.named(), d.has) {
 			free = append(free, d.Called())
 		}
 	}
 	if len(free) == 0 {
-		return "no disk with a by-id name was seen; check cables and power"
+		return "plug it in, and check cables and power: no other disk is there that the layout does not name already"
 	}
 	slices.SortStableFunc(free, func(a, b string) int { return commonPrefix(b, id) - commonPrefix(a, id) })
 	hint := "plug it in, or name one that is there: " + strings.Join(free[:min(3, len(free))], ", ")
 	if more := len(free) - 3; more > 0 {
-		hint += fmt.Sprintf(" or one of %d more ('hvinstall discover' lists them)", more)
+		hint += fmt.Sprintf(", or one of %d more ('hvinstall discover' lists them)", more)
 	}
 	return hint
+}
+
+// named lists every disk that the layout names.
+func (p *planner) named() []string {
+	var ids []string
+	if p.Layout.OS != nil {
+		ids = append(ids, p.Layout.OS.Disk.ID)
+	}
+	for _, pool := range p.Layout.Pools {
+		for _, ref := range pool.Disks {
+			ids = append(ids, ref.ID)
+		}
+	}
+	for _, key := range p.Layout.Encryption.USBKeys {
+		if key.Disk != "" {
+			ids = append(ids, key.Disk)
+		}
+	}
+	return ids
 }
 
 func commonPrefix(alias, id string) int {

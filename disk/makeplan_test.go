@@ -139,7 +139,7 @@ func TestRefusals(t *testing.T) {
 			in.Facts.Disks[1].Live = true
 			in.Erase = []string{"nvme-A"}
 		}, "disk-live", "name another"},
-		"no disk has that ID":  {func(in *Input) { in.Facts.Disks = nil }, "disk-missing", "check cables"},
+		"no disk has that ID":  {func(in *Input) { in.Facts.Disks = nil }, "disk-missing", "cables and power"},
 		"expectation with tol": {func(in *Input) { in.Layout.OS.Disk.Size = 460 * gb }, "disk-size", "expects"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -46,8 +46,10 @@ type command struct {
 // subcommand.
 func commands() []command {
 	return []command{
+		{"discover", "this machine's disks, NICs and USB sticks; --layout writes a first layout", runDiscover},
 		{"check", "validate a layout without looking at the machine", runCheck},
 		{"initrd", "build an initramfs that unlocks this host, or the live medium's", runInitrd},
+		{"schema", "print the JSON Schema of layout.yaml, for editors", runSchema},
 		{"version", "print the version", runVersion},
 	}
 }
@@ -90,12 +92,11 @@ func usageError(t terminal, format string, args ...any) int {
 
 // parse reads flags; done is true when the command is over, with its code.
 func parse(t terminal, flags *pflag.FlagSet, args []string) (code int, done bool) {
-	flags.SetOutput(t.err)
-	flags.Usage = func() {}
+	flags.SetOutput(io.Discard)
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprintf(t.out, "Usage: hvinstall %s [flags]\n\n%s", flags.Name(), flags.FlagUsagesWrapped(80))
+		writeUsage(t.out, flags)
 		return exitDone, true
 	case err != nil:
 		return usageError(t, "%v", err), true

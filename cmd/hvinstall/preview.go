@@ -1,0 +1,460 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"hvinstall/configs"
+	"hvinstall/disk"
+	"hvinstall/install"
+)
+
+// labelWidth is the column in which the right-hand text begins.
+const labelWidth = 13
+
+// preview writes a plan for the person who decides on it: what is there now,
+// what becomes of it, what is lost, and what it all comes to.
+type preview struct {
+	style
+	out  io.Writer
+	plan install.Plan
+}
+
+func writePreview(w io.Writer, s style, plan install.Plan) {
+	p := preview{s, w, plan}
+	p.title()
+	if plan.Has(install.PartDisks) || plan.Has(install.PartOS) {
+		p.disks()
+		p.system()
+		p.pools()
+		p.unlocking()
+	}
+	if plan.Has(install.PartNet) {
+		p.network()
+		p.exports()
+	}
+	if plan.Has(install.PartVMs) {
+		p.vms()
+	}
+	p.warnings()
+	p.summary()
+}
+
+func (p preview) title() {
+	left := "hvinstall: the plan for " + p.plan.Layout.Hostname
+	right := p.plan.Layout.Path
+	fmt.Fprintf(p.out, "%s%s\n", p.bold(left), p.dim(alignRight(right, p.width-len(left))))
+}
+
+func alignRight(text string, columns int) string {
+	if len(text)+2 > columns {
+		return "  " + text
+	}
+	return strings.Repeat(" ", columns-len(text)) + text
+}
+
+func (p preview) heading(text string) { fmt.Fprintf(p.out, "\n%s\n", p.bold(text)) }
+
+// row writes a label and its text, wrapped under itself.
+func (p preview) row(label, text string) { p.painted(label, text, nil) }
+
+// painted is row with a colour for the text.
+func (p preview) painted(label, text string, colour func(string) string) {
+	if colour == nil {
+		colour = func(s string) string { return s }
+	}
+	for i, line := range wrap(text, p.width-2-labelWidth) {
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(p.out, "  %s%s\n", pad(label, labelWidth), colour(line))
+	}
+}
+
+// fact writes a text under a row, with a word before it: now, then.
+func (p preview) fact(word, text string, colour func(string) string) {
+	if colour == nil {
+		colour = func(s string) string { return s }
+	}
+	for i, line := range wrap(text, p.width-2-labelWidth-6) {
+		if i > 0 {
+			word = ""
+		}
+		fmt.Fprintf(p.out, "  %s%s%s\n", strings.Repeat(" ", labelWidth), p.dim(pad(word, 6)), colour(line))
+	}
+}
+
+func (p preview) disks() {
+	if len(p.plan.Disk.Disks) == 0 {
+		return
+	}
+	p.heading("DISKS")
+	for _, d := range p.plan.Disk.Disks {
+		name := strings.TrimPrefix(d.ID, disk.ByIDFolder)
+		if d.Fate == disk.Erase {
+			fmt.Fprintf(p.out, "%s %s%s\n", p.danger("!"), pad(d.Name, labelWidth), p.danger(name))
+		} else {
+			p.painted(d.Name, name, p.bold)
+		}
+		if d.Disk.Name == "" {
+			p.fact("now", "not there", p.danger)
+			continue
+		}
+		p.row(disk.DecimalSize(d.Disk.Size), diskWords(d.Disk))
+		p.fact("now", d.Holds, nil)
+		p.fact("then", p.fate(d), p.fateColour(d.Fate))
+	}
+}
+
+// diskWords is a disk's kind, model and serial.
+func diskWords(d disk.Disk) string {
+	words := []string{kind(d)}
+	if d.Model != "" {
+		words = append(words, d.Model)
+	}
+	if d.Serial != "" {
+		words = append(words, "serial "+d.Serial)
+	}
+	return strings.Join(words, ", ")
+}
+
+// kind is what a shop would call the disk.
+func kind(d disk.Disk) string {
+	switch {
+	case d.Transport == "usb":
+		return "USB"
+	case d.Transport == "nvme":
+		return "NVMe SSD"
+	case d.Transport == "virtio":
+		return "virtual disk"
+	case d.Rotational:
+		return "hard disk"
+	}
+	return "SSD"
+}
+
+func (p preview) fateColour(f disk.Fate) func(string) string {
+	switch f {
+	case disk.Erase, disk.Refuse:
+		return p.danger
+	case disk.Keep, disk.Adopt:
+		return p.dim
+	case disk.Create, disk.Resume:
+	}
+	return p.good
+}
+
+// fate says what becomes of a disk.
+func (p preview) fate(d disk.DiskPlan) string {
+	var parts []string
+	for _, part := range d.Table.Partitions {
+		size := disk.BinarySize(part.Size)
+		switch {
+		case part.Format == "luks":
+			parts = append(parts, fmt.Sprintf("LUKS2 %s %s", d.Mapping, size))
+		case d.Role == disk.RoleKey:
+			parts = append(parts, fmt.Sprintf("VFAT %s %s for the key", part.FSUUID, size))
+		case part.Format == "vfat":
+			parts = append(parts, "ESP "+size)
+		}
+	}
+	made := strings.Join(parts, ", ")
+	switch d.Fate {
+	case disk.Create:
+		return made
+	case disk.Erase:
+		return "ERASED: everything above is lost; then " + made
+	case disk.Keep:
+		return "kept as it is: " + made
+	case disk.Resume:
+		return "begun by an earlier run, and completed: " + made
+	case disk.Adopt:
+		return fmt.Sprintf("adopted as it is: LUKS %s becomes %s", d.VolumeUUID, d.Mapping)
+	case disk.Refuse:
+		return "refused, see below"
+	}
+	return string(d.Fate)
+}
+
+func (p preview) system() {
+	l := p.plan.Layout
+	if l.OS == nil {
+		return
+	}
+	p.heading("SYSTEM")
+	switch {
+	case l.OS.Image != nil:
+		p.row("Debian image", l.OS.Image.URL)
+		if l.OS.Image.SHA256 != "" {
+			p.row("", "sha256 "+l.OS.Image.SHA256)
+		}
+	case l.OS.NixOS != nil && l.OS.NixOS.Flake != "":
+		p.row("NixOS", "flake "+l.OS.NixOS.Flake)
+	case l.OS.NixOS != nil:
+		p.row("NixOS", l.OS.NixOS.File)
+	}
+	for _, fs := range p.plan.Disk.Filesystems {
+		if fs.Role != disk.RoleOS {
+			continue
+		}
+		var mounts []string
+		for _, s := range fs.Subvols {
+			mounts = append(mounts, s.Name+" at "+s.Mountpoint)
+		}
+		p.row("subvolumes", strings.Join(mounts, ", "))
+		if fs.Swap != nil {
+			p.row("swap", fmt.Sprintf("%s in %s", disk.BinarySize(fs.Swap.Size), fs.Swap.Path))
+		}
+	}
+	if len(l.Users) > 0 {
+		var names []string
+		for _, u := range l.Users {
+			names = append(names, u.Name)
+		}
+		p.row("users", strings.Join(names, ", "))
+	}
+	p.row("locale", fmt.Sprintf("%s, %s, keymap %s", l.Locale.Lang, l.Locale.Timezone, l.Locale.Keymap))
+}
+
+func (p preview) pools() {
+	first := true
+	for _, fs := range p.plan.Disk.Filesystems {
+		if fs.Role != disk.RolePool {
+			continue
+		}
+		if first {
+			p.heading("POOLS")
+			first = false
+		}
+		p.painted(fs.Label, fmt.Sprintf("%s usable of %s at %s", disk.DecimalSize(fs.Usable), disk.DecimalSize(fs.Raw), fs.Subvols[0].Mountpoint), p.bold)
+		words := fs.Words() + ", data and metadata on two of them each"
+		switch fs.Fate {
+		case disk.Keep:
+			words = "kept: " + words
+		case disk.Adopt:
+			words = "adopted: " + words
+		case disk.Resume:
+			words = "completed: " + words
+		case disk.Refuse:
+			words = "refused, see below: " + words
+		case disk.Create, disk.Erase:
+		}
+		p.row("", words)
+		p.row("", strings.Join(fs.Subvols[0].Options, ", "))
+	}
+}
+
+func (p preview) unlocking() {
+	if len(p.plan.Crypt.Volumes) == 0 {
+		return
+	}
+	l := p.plan.Layout
+	p.heading("UNLOCKING")
+	created := 0
+	for _, v := range p.plan.Crypt.Volumes {
+		if v.Create {
+			created++
+		}
+	}
+	if created > 0 {
+		p.row("passphrase", fmt.Sprintf("one for all volumes, asked before anything is written; argon2id, %d at a time (each needs up to 1 GiB of memory)",
+			p.plan.Crypt.SideBySide))
+	}
+	for i, k := range p.plan.Crypt.Keys {
+		where := "existing VFAT " + k.FSUUID + ", nothing else on it is touched"
+		if k.Format {
+			where = strings.TrimPrefix(k.DiskID, disk.ByIDFolder)
+		} else if k.DiskID != "" {
+			where = strings.TrimPrefix(k.DiskID, disk.ByIDFolder) + ", kept"
+		}
+		p.row(fmt.Sprintf("stick %d", i+1), fmt.Sprintf("key file /%s on %s", k.Filename, where))
+	}
+	wait := time.Duration(l.Encryption.KeyWait)
+	switch {
+	case len(p.plan.Crypt.Keys) == 0:
+		p.row("at boot", "asks for the passphrase at the console every time: no USB key is in the layout")
+	case l.Encryption.FallbackToPassword == nil || *l.Encryption.FallbackToPassword:
+		p.row("at boot", fmt.Sprintf("unlocks by the stick; without one, asks for the passphrase after %s", wait))
+	default:
+		p.row("at boot", "unlocks by the stick, and waits until one is plugged in: fallback_to_password is off")
+	}
+}
+
+func (p preview) network() {
+	n := p.plan.Layout.Network
+	if n == nil {
+		return
+	}
+	p.heading("NETWORK")
+	nic := n.NIC.Name
+	if nic == "" {
+		nic = n.NIC.MAC
+	}
+	if nic == "" {
+		nic = "the NIC with the default route"
+	}
+	address := "address by DHCP"
+	if len(n.Addresses) > 0 {
+		address = strings.Join(n.Addresses, ", ")
+	}
+	p.row(n.Bridge, fmt.Sprintf("over %s, %s", nic, address))
+}
+
+func (p preview) exports() {
+	n := p.plan.Layout.NFSExports
+	if n == nil || len(n.Exports) == 0 {
+		return
+	}
+	p.heading("NFS EXPORTS")
+	for _, e := range n.Exports {
+		fmt.Fprintf(p.out, "  %s\n", p.bold(e.Path))
+		clients := e.Clients
+		if len(clients) == 0 {
+			clients = []string{n.LanCIDR}
+		}
+		p.row("", fmt.Sprintf("to %s (%s)", strings.Join(clients, ", "), strings.Join(append(append([]string{}, e.Options...), e.Squash), ", ")))
+	}
+}
+
+func (p preview) vms() {
+	l := p.plan.Layout
+	if len(l.VMs) == 0 {
+		return
+	}
+	p.heading("VMS")
+	for _, vm := range l.VMs {
+		if vm.State == "absent" {
+			fmt.Fprintf(p.out, "%s %s%s\n", p.danger("!"), pad(vm.Name, labelWidth),
+				p.danger(fmt.Sprintf("ABSENT: its domain and everything in %s/%s are deleted", l.VMStoreRoot, vm.Name)))
+			continue
+		}
+		p.row(vm.Name, vmWords(vm))
+		switch {
+		case vm.DiskImage != nil:
+			p.fact("disk", vm.DiskImage.URL, p.dim)
+		case vm.ISOImage != nil:
+			p.fact("ISO", vm.ISOImage.URL, p.dim)
+		}
+	}
+}
+
+func vmWords(vm configs.VM) string {
+	words := []string{fmt.Sprintf("%d vCPU", vm.VCPU), fmt.Sprintf("%d MiB", vm.RAMMB)}
+	if vm.DiskGB > 0 {
+		words = append(words, fmt.Sprintf("%d GiB disk", vm.DiskGB))
+	}
+	if vm.MACAddress != "" {
+		words = append(words, vm.MACAddress)
+	}
+	words = append(words, "on "+vm.Bridge)
+	if n := len(vm.USBDevices); n > 0 {
+		words = append(words, quantity(n, "USB device"))
+	}
+	return strings.Join(words, ", ")
+}
+
+func (p preview) warnings() {
+	if len(p.plan.Warnings) == 0 {
+		return
+	}
+	p.heading("WARNINGS")
+	for _, w := range p.plan.Warnings {
+		p.painted("", w, p.warn)
+	}
+}
+
+// summary ends the preview: the refusals, or counts, what is lost, and the
+// digest that consents to it.
+func (p preview) summary() {
+	if n := len(p.plan.Refusals); n > 0 {
+		p.heading("")
+		fmt.Fprintf(p.out, "%s\n", p.danger(fmt.Sprintf("REFUSED: %s. Nothing was written.", quantity(n, "reason"))))
+		for i, r := range p.plan.Refusals {
+			p.refusal(i+1, r.Where, r.What, r.Hint)
+		}
+		return
+	}
+	fmt.Fprintf(p.out, "\n%s\n", p.bold(p.counts()))
+	var erased []string
+	for _, d := range p.plan.Disk.Disks {
+		if d.Fate == disk.Erase {
+			erased = append(erased, strings.TrimPrefix(d.ID, disk.ByIDFolder))
+		}
+	}
+	if len(erased) > 0 {
+		for i, line := range wrap("Erases "+quantity(len(erased), "disk")+" holding data: "+strings.Join(erased, ", "), p.width) {
+			if i > 0 {
+				line = "  " + line
+			}
+			fmt.Fprintln(p.out, p.danger(line))
+		}
+	} else {
+		fmt.Fprintln(p.out, "Erases nothing that holds data.")
+	}
+	fmt.Fprintf(p.out, "Digest %s\n", p.plan.Digest)
+}
+
+func (p preview) refusal(n int, where, what, hint string) {
+	label := fmt.Sprintf("%d.", n)
+	for i, line := range wrap(where+": "+what, p.width-5) {
+		if i > 0 {
+			label = ""
+		}
+		fmt.Fprintf(p.out, "  %s%s\n", pad(label, 3), line)
+	}
+	if hint == "" {
+		return
+	}
+	arrow := "→"
+	for _, line := range wrap(hint, p.width-7) {
+		fmt.Fprintf(p.out, "     %s %s\n", p.good(arrow), line)
+		arrow = " "
+	}
+}
+
+// counts is "7 disks: 6 created, 1 kept; 2 pools; 3 exports; 3 VMs".
+func (p preview) counts() string {
+	var parts []string
+	fates := map[disk.Fate]int{}
+	for _, d := range p.plan.Disk.Disks {
+		fates[d.Fate]++
+	}
+	if n := len(p.plan.Disk.Disks); n > 0 {
+		var words []string
+		for _, f := range []struct {
+			fate disk.Fate
+			word string
+		}{{disk.Create, "created"}, {disk.Erase, "ERASED"}, {disk.Resume, "completed"}, {disk.Keep, "kept"}, {disk.Adopt, "adopted"}} {
+			if fates[f.fate] > 0 {
+				words = append(words, fmt.Sprintf("%d %s", fates[f.fate], f.word))
+			}
+		}
+		parts = append(parts, quantity(n, "disk")+": "+strings.Join(words, ", "))
+	}
+	l := p.plan.Layout
+	if n := len(l.Pools); n > 0 && p.plan.Has(install.PartDisks) {
+		parts = append(parts, quantity(n, "pool"))
+	}
+	if l.NFSExports != nil && len(l.NFSExports.Exports) > 0 && p.plan.Has(install.PartNet) {
+		parts = append(parts, quantity(len(l.NFSExports.Exports), "export"))
+	}
+	if n := len(l.VMs); n > 0 && p.plan.Has(install.PartVMs) {
+		absent := 0
+		for _, vm := range l.VMs {
+			if vm.State == "absent" {
+				absent++
+			}
+		}
+		words := quantity(n, "VM")
+		if absent > 0 {
+			words += fmt.Sprintf(" (%d absent)", absent)
+		}
+		parts = append(parts, words)
+	}
+	if len(parts) == 0 {
+		return "nothing is asked for"
+	}
+	return strings.Join(parts, "; ")
+}

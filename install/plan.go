@@ -1,0 +1,208 @@
+// Package install is the order of the house: it puts the domains' plans
+// together into one plan for the whole host.
+//
+// Deciding is pure: a layout and facts in, a plan with its refusals and its
+// digest out. The steps of a plan are the domains' own; install passes values
+// between the domains, which do not know each other.
+package install
+
+import (
+	"slices"
+	"strings"
+
+	"hvinstall/configs"
+	"hvinstall/crypt"
+	"hvinstall/disk"
+	"hvinstall/step"
+)
+
+// TargetRoot is where the host's file systems are mounted while it is
+// installed from a live system.
+const TargetRoot = "/mnt/target"
+
+// Part is a part of a plan that --only can name.
+type Part string
+
+// The parts, in the order in which they are done.
+const (
+	PartDisks Part = "disks"
+	PartOS    Part = "os"
+	PartNet   Part = "net"
+	PartVMs   Part = "vms"
+)
+
+// Parts lists every part.
+func Parts() []Part { return []Part{PartDisks, PartOS, PartNet, PartVMs} }
+
+// Input is everything that a plan is made from.
+type Input struct {
+	Layout *configs.Layout
+	Facts  Facts
+	Erase  []string // by-id names of disks that may be erased although they hold data
+	Only   []Part   // empty: every part
+}
+
+// Plan is what a run would make true, and what speaks against it.
+type Plan struct {
+	Layout *configs.Layout `json:"layout"`
+	Facts  Facts           `json:"-"`
+	Parts  []Part          `json:"parts"`
+	// Root is where the host's file tree is: "/" on the running host, and
+	// TargetRoot while it is installed.
+	Root     string         `json:"root"`
+	Disk     disk.Plan      `json:"disk"`
+	Crypt    crypt.Plan     `json:"crypt"`
+	Refusals []step.Refusal `json:"refusals,omitempty"`
+	Warnings []string       `json:"warnings,omitempty"`
+	// Digest names exactly this plan on exactly these disks: --confirm takes
+	// it as consent, and it differs once anything has changed.
+	Digest string `json:"digest"`
+}
+
+// Make decides the plan. It is pure, and finds everything that is wrong at
+// once.
+func Make(in Input) Plan {
+	p := Plan{Layout: in.Layout, Facts: in.Facts, Parts: in.Only, Root: root(in)}
+	if len(p.Parts) == 0 {
+		p.Parts = Parts()
+	}
+	if p.Has(PartDisks) || p.Has(PartOS) {
+		p.disks(in)
+	}
+	p.digest()
+	return p
+}
+
+// Has reports whether the plan covers the part.
+func (p Plan) Has(part Part) bool { return slices.Contains(p.Parts, part) }
+
+// Installing reports whether the host is being installed from a live system.
+func (p Plan) Installing() bool { return p.Root != "/" }
+
+// disks plans what becomes of the disks and the volumes on them.
+func (p *Plan) disks(in Input) {
+	var refusals []step.Refusal
+	p.Disk, refusals = disk.MakePlan(disk.Input{Layout: in.Layout, Facts: in.Facts.Disks, Erase: in.Erase})
+	p.Refusals = append(p.Refusals, refusals...)
+	var containers []crypt.Container
+	sticks := map[string]crypt.Stick{}
+	for _, d := range p.Disk.Disks {
+		if d.Role == disk.RoleKey {
+			stick := crypt.Stick{DiskID: d.ID, Format: d.Fate != disk.Keep}
+			if n := len(d.Table.Partitions); n > 0 {
+				stick.FSUUID = d.Table.Partitions[n-1].FSUUID
+			}
+			sticks[d.ID] = stick
+			continue
+		}
+		containers = append(containers, crypt.Container{
+			Mapping: d.Mapping, Device: d.VolumeDevice, DiskID: d.ID, Pool: d.Pool, UUID: d.VolumeUUID,
+			PhysicalSector: d.Disk.PhysicalSector, SSD: media(in.Layout, d) == "ssd",
+			Exists: d.VolumeExists, Adopted: d.Fate == disk.Adopt,
+		})
+	}
+	var keys []crypt.Stick
+	for _, k := range in.Layout.Encryption.USBKeys {
+		if k.Disk != "" {
+			keys = append(keys, sticks[k.Disk])
+		} else {
+			keys = append(keys, crypt.Stick{FSUUID: k.UUID})
+		}
+	}
+	p.Crypt = crypt.MakePlan(in.Layout, containers, keys, in.Facts.Memory.Available)
+	p.keysAreThere(in)
+}
+
+// keysAreThere refuses a stick named by UUID that is not plugged in while a
+// volume is to be made: its key must be written to it.
+func (p *Plan) keysAreThere(in Input) {
+	creates := slices.ContainsFunc(p.Crypt.Volumes, func(v crypt.VolumePlan) bool { return v.Create })
+	if !creates {
+		return
+	}
+	for _, k := range in.Layout.Encryption.USBKeys {
+		if k.UUID == "" {
+			continue
+		}
+		var seen []string
+		for _, d := range in.Facts.Disks.Disks {
+			for _, fat := range vfats(d) {
+				seen = append(seen, fat)
+			}
+		}
+		if !slices.ContainsFunc(seen, func(s string) bool { return strings.EqualFold(s, k.UUID) }) {
+			hint := "plug the stick in"
+			if len(seen) > 0 {
+				hint += "; VFAT volumes seen: " + strings.Join(seen, ", ")
+			}
+			p.Refusals = append(p.Refusals, step.Refusal{Code: "stick-missing", Where: "USB key " + k.UUID, What: "no VFAT with this UUID is plugged in", Hint: hint})
+		}
+	}
+}
+
+// vfats lists the volume serials of the VFATs on a disk.
+func vfats(d disk.Disk) []string {
+	var uuids []string
+	add := func(signatures []disk.Signature) {
+		for _, s := range signatures {
+			if s.Type == "vfat" && s.UUID != "" {
+				uuids = append(uuids, s.UUID)
+			}
+		}
+	}
+	add(d.Signatures)
+	for _, part := range d.Partitions {
+		add(part.Signatures)
+	}
+	return uuids
+}
+
+func media(l *configs.Layout, d disk.DiskPlan) string {
+	if d.Role == disk.RoleOS {
+		return l.OS.StorageMedia
+	}
+	for _, pool := range l.Pools {
+		if pool.Name == d.Pool {
+			return pool.StorageMedia
+		}
+	}
+	return ""
+}
+
+// root tells the running host from one that is being installed: where the
+// system runs from the layout's OS disk, or the layout names none, it is the
+// host itself.
+func root(in Input) string {
+	if in.Layout.OS == nil {
+		return "/"
+	}
+	for _, d := range in.Facts.Disks.ByName(in.Layout.OS.Disk.ID) {
+		for _, h := range d.AllHolders() {
+			if h.Kind == "mount" && h.Name == "/" {
+				return "/"
+			}
+		}
+	}
+	return TargetRoot
+}
+
+// Erases lists the disks that hold data and lose it.
+func (p Plan) Erases() []string {
+	var ids []string
+	for _, d := range p.Disk.Disks {
+		if d.Fate == disk.Erase {
+			ids = append(ids, d.ID)
+		}
+	}
+	return ids
+}
+
+// Differs reports whether, as far as the facts tell, there is something to do.
+func (p Plan) Differs() bool {
+	for _, d := range p.Disk.Disks {
+		if d.Fate != disk.Keep && d.Fate != disk.Adopt {
+			return true
+		}
+	}
+	return false
+}
