@@ -125,8 +125,14 @@ func (d Drive) properties() []property {
 	if d.Boot != 0 {
 		p = append(p, property{"bootindex", strconv.Itoa(d.Boot)})
 	}
+	if d.Model == SATA || d.Model == CDROM {
+		p = append(p, property{"bus", d.Port})
+	}
 	if d.Model == USB {
-		p = append(p, property{"bus", d.Port}, property{"removable", "on"})
+		p = append(p, property{"removable", "on"})
+	}
+	if d.Port != "" {
+		p = append(p, property{"bus", d.Port})
 	}
 	return p
 }

@@ -69,7 +69,7 @@ type Drive struct {
 	Logical  int    // logical block size; default 512
 	SSD      bool   // SATA: reports itself as not rotating
 	Later    bool   // not plugged in at the start; see VM.Plug
-	Port     string // USB: bus, default the machine's xhci
+	Port     string // bus; default for USB the machine's xhci, for SATA its next port; SATA: port, default the next of ide.0 to ide.5
 }
 
 // NIC is a network card on a slirp network that reaches nothing beyond this

@@ -156,11 +156,25 @@ func (vm *VM) prepare() error {
 	c.Memory, c.CPUs = or(c.Memory, 2048), or(c.CPUs, 2)
 	c.Timeout = or(c.Timeout, 10*time.Minute)
 	c.Drives = append([]Drive(nil), c.Drives...)
+	ports := 0
+	sata := 0
 	for i := range c.Drives {
 		d := &c.Drives[i]
 		d.ID = or(d.ID, fmt.Sprintf("drive%d", i))
 		d.Format = or(d.Format, "raw")
-		d.Port = or(d.Port, "xhci.0")
+		if d.Model == SATA || d.Model == CDROM {
+			// Each port of q35's AHCI takes one drive, and QEMU does not look
+			// for a free one by itself. There are six.
+			d.Port = or(d.Port, fmt.Sprintf("ide.%d", ports))
+			ports++
+		}
+		switch d.Model {
+		case USB:
+			d.Port = or(d.Port, "xhci.0")
+		case SATA, CDROM: // QEMU puts a second drive on the first port, and fails
+			d.Port = or(d.Port, fmt.Sprintf("ide.%d", sata))
+			sata++
+		}
 		d.Path = or(d.Path, filepath.Join(vm.files, d.ID+".img"))
 		if _, err := os.Stat(d.Path); err == nil || !os.IsNotExist(err) {
 			continue
