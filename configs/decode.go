@@ -20,8 +20,9 @@ type decoder struct {
 	src     *source // the file being read
 	ansible bool    // it is an Ansible vars file
 	errors  Errors
-	values  int // read so far
-	depth   int
+
+	values, depth int  // read so far, and how deep
+	exhausted     bool // a limit was reached; it was reported
 	// places holds where each value was written, by a pointer to its field.
 	places map[any]place
 	// failed holds the fields that are wrong already, so that nothing is
@@ -41,7 +42,27 @@ func (d *decoder) at(p place, hint, format string, args ...any) {
 }
 
 // full is true when it is not worth reading on.
-func (d *decoder) full() bool { return len(d.errors) >= MaxProblem || d.values > MaxValues }
+func (d *decoder) full() bool { return d.exhausted || len(d.errors) >= MaxProblem }
+
+// enter counts one value, and one level deeper until leave. false: a limit is
+// reached, and the reading ends with an error that says so. Aliases are why
+// the parser's limits are not enough: they repeat, and may hold themselves.
+func (d *decoder) enter(at place) bool {
+	d.values++
+	d.depth++
+	switch {
+	case d.exhausted:
+	case d.values > MaxValues:
+		d.exhausted = true
+		d.errors = append(d.errors, at.errorAt(fmt.Sprintf("more than %d values, those repeated by aliases counted each time", MaxValues), "", false))
+	case d.depth > MaxDepth:
+		d.exhausted = true
+		d.errors = append(d.errors, at.errorAt(fmt.Sprintf("nested deeper than %d: an alias that holds itself?", MaxDepth), "", false))
+	}
+	return !d.full()
+}
+
+func (d *decoder) leave() { d.depth-- }
 
 // resolveAliases finds what each alias stands for: the anchor of that name
 // last seen before it.
@@ -116,9 +137,8 @@ func (d *decoder) entries(n ast.Node) (list []entry, ok bool) {
 	default:
 		return nil, false
 	}
-	d.depth++
-	defer func() { d.depth-- }()
-	if d.depth > MaxDepth {
+	defer d.leave()
+	if !d.enter(startOf(d.src, n)) {
 		return nil, true
 	}
 	first := make(map[string]place, len(values))
@@ -150,10 +170,10 @@ func (d *decoder) entries(n ast.Node) (list []entry, ok bool) {
 			sources = s.Values
 		}
 		for _, s := range sources {
-			if d.values++; d.full() {
+			node := d.value(s)
+			if d.full() {
 				return list, true
 			}
-			node := d.value(s)
 			if node == nil {
 				continue
 			}
@@ -192,12 +212,8 @@ func keyText(n ast.Node) (string, bool) {
 // decode reads n into v, a field's value; f is what the field's tags say, at
 // where an error of the whole is shown.
 func (d *decoder) decode(n ast.Node, v reflect.Value, f *field, at place) {
-	if d.values++; d.values == MaxValues {
-		d.at(at, "", "more than %d values, those repeated by aliases counted each time", MaxValues)
-	}
-	d.depth++
-	defer func() { d.depth-- }()
-	if d.full() || d.depth > MaxDepth {
+	defer d.leave()
+	if !d.enter(at) {
 		return
 	}
 	d.places[v.Addr().Interface()] = at
@@ -415,9 +431,8 @@ func (d *decoder) decodeAny(n ast.Node, v reflect.Value, f *field, at place) boo
 // free is a value of any kind: nil, bool, int64, uint64, float64, string,
 // []any or map[string]any.
 func (d *decoder) free(n ast.Node) any {
-	d.depth++
-	defer func() { d.depth-- }()
-	if d.values++; d.full() || d.depth > MaxDepth {
+	defer d.leave()
+	if !d.enter(startOf(d.src, n)) {
 		return nil
 	}
 	node := d.value(n)
@@ -509,9 +524,10 @@ func kindOf(n ast.Node) string {
 	}
 }
 
-// short is text cut so that it fits into a message, on one line and harmless
-// on a terminal.
+// short is text cut so that it fits into a message, on one line, without what
+// looks like a secret, and harmless on a terminal.
 func short(s string) string {
+	s, _ = maskSecrets(s[:min(len(s), 4096)], 0)
 	if len(s) > 60 {
 		s = strings.ToValidUTF8(s[:57], "") + "..."
 	}

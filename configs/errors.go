@@ -39,10 +39,33 @@ func (e *Error) Error() string {
 		fmt.Fprintf(&b, "\n  %s | %s^", blank, indentTo(e.Source, e.caret))
 		margin += blank + "   "
 	}
-	if e.Hint != "" {
-		b.WriteString("\n" + margin + e.Hint)
+	for _, line := range wrap(e.Hint, hintWidth) {
+		b.WriteString("\n" + margin + line)
 	}
 	return b.String()
+}
+
+// hintWidth keeps a hint and its margin within 80 columns.
+const hintWidth = 72
+
+// wrap breaks text at spaces into lines of at most width bytes, where it can.
+func wrap(text string, width int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		// A sum or an address is better too long than torn from its verb.
+		if line != "" && len(line)+1+len(word) > width && len(word) < 60 {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // indentTo is blank as far as the caret's column: tabs stay tabs, so that they

@@ -46,7 +46,7 @@ func load(name string, data []byte, vmsName string, vms []byte) (*Layout, error)
 	d := newDecoder()
 	l := &Layout{}
 	d.readLayout(l, name, data)
-	if vmsName != "" && len(d.errors) < MaxProblem {
+	if vmsName != "" && !d.full() {
 		d.readVMs(l, vmsName, vms)
 	}
 	l.applyDefaults(d.shapes)

@@ -91,9 +91,6 @@ func withinLimits(tokens token.Tokens, at func(line, column int, hint, format st
 		column int // of a block's first word; 0 in a flow mapping or list
 		keys   int
 	}
-	if len(tokens) > MaxTokens {
-		return at(0, 0, "", "more than %d words, which no layout has", MaxTokens)
-	}
 	levels := []level{{}}
 	flow := 0
 	for _, t := range tokens {
@@ -121,17 +118,19 @@ func withinLimits(tokens token.Tokens, at func(line, column int, hint, format st
 				}
 			}
 			if t.Type == token.MappingValueType {
-				if top := &levels[len(levels)-1]; true {
-					top.keys++
-					if top.keys > MaxKeys {
-						return at(p.Line, p.Column, "", "more than %d keys in one mapping, which no layout has", MaxKeys)
-					}
+				top := &levels[len(levels)-1]
+				top.keys++
+				if top.keys > MaxKeys {
+					return at(p.Line, p.Column, "", "more than %d keys in one mapping, which no layout has", MaxKeys)
 				}
 			}
 		}
 		if len(levels) > MaxDepth {
 			return at(p.Line, p.Column, "", "nested deeper than %d, which no layout is", MaxDepth)
 		}
+	}
+	if len(tokens) > MaxTokens {
+		return at(0, 0, "", "more than %d words, which no layout has", MaxTokens)
 	}
 	return nil
 }
@@ -142,9 +141,13 @@ var plainer = []struct{ theirs, ours, hint string }{
 	{"found character '\t' that cannot start any token", "a tab where YAML wants spaces", "indent with spaces"},
 	{"found a tab character", "a tab where YAML wants spaces", "indent with spaces"},
 	{"sequence end token ']' not found", "a [ without its ]", "close the list with ]"},
+	{"',' or ']' must be specified", "a list without its ], or without a comma", "close the list with ]"},
+	{"',' or '}' must be specified", "a mapping without its }, or without a comma", "close the mapping with }"},
+	{"could not find flow mapping end token '}'", "a { without its }", "close the mapping with }"},
+	{"found an invalid key for this map", "a key that is not a word", ""},
 	{"could not find end character of double-quoted text", "a \" without its end", "close the text with \""},
 	{"could not find end character of single-quoted text", "a ' without its end", "close the text with '"},
-	{"mapping value is not allowed in this context", "a : that cannot stand here", "is the line indented right? text that holds \": \" goes in quotes"},
+	{"mapping value is not allowed in this context", "a : that cannot stand here", "are this line and the next indented right? text that holds \": \" goes in quotes"},
 	{"unexpected key name", "neither a key with its value nor an entry of a list", "write key: value; is the line indented right?"},
 	{"non-map value is specified", "neither a key with its value nor an entry of a list", "write key: value, with a space after the colon"},
 	{"value is not allowed in this context", "a value that cannot stand here", "is the line indented right? does a quote or bracket end too early?"},

@@ -43,7 +43,7 @@ func asJSON(t *testing.T, text []byte) any {
 	encoded, err := json.Marshal(value)
 	if err != nil {
 		if strings.Contains(err.Error(), "unsupported value: +Inf") {
-			return map[string]any{"hostname": "infinity is no JSON"}
+			return map[string]any{"hostname": "h"} // JSON has no infinity
 		}
 		t.Fatal(err)
 	}

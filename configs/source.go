@@ -39,7 +39,7 @@ func (p place) errorAt(message, hint string, hide bool) *Error {
 var secretPatterns = []*regexp.Regexp{
 	// a key that sounds like a secret, and its value; in a flow mapping up to
 	// the next comma, elsewhere to the end of the line
-	regexp.MustCompile(`(?i)[\w-]*(?:pas+w|pass|passwd|pwd|hash|secret|token|credential|private|psk)[\w-]*["']?\s*[:=]\s*()("[^"]*"?|'[^']*'?|[^\s,}{"'|>&*!][^,}]*)`),
+	regexp.MustCompile(`(?i)[\w-]*(?:pas+w|pass|passwd|pwd|hash|secret|token|credential|private|psk)[\w-]*["']?\s*[:=]\s*()("[^"]*"?|'[^']*'?|[\[{].*|[^\s,}{"'\[][^,}]*)`),
 	// crypt(5)
 	regexp.MustCompile(`()(\$(?:[0-9][a-z]?|y|gy|7|sha1|argon2id?)\$[^\s"']*)`),
 	// user:password@ in a URL
@@ -47,7 +47,7 @@ var secretPatterns = []*regexp.Regexp{
 	regexp.MustCompile(`()(-----BEGIN.*)`),
 }
 
-const masked = "[hidden]"
+const masked = "<hidden>"
 
 // maxWidth is how much of a long line is shown around the column.
 const maxWidth = 100
@@ -57,17 +57,32 @@ const maxWidth = 100
 func shown(line string, column int, hide bool) (string, int) {
 	line = strings.TrimSuffix(line, "\r")
 	at := byteOffset(line, column)
-	if len(line) > 4096 {
-		line, at = window(line, at, 1024)
-	}
+	// Patterns are not run over megabytes: what they have to see is near.
+	line, at = window(line, at, 4096)
 	if hide {
 		line = line[:at] + masked
 	}
+	line, at = maskSecrets(line, at)
+	line, at = window(line, at, maxWidth)
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && !unicode.IsGraphic(r) {
+			return '\ufffd'
+		}
+		return r
+	}, line), utf8.RuneCountInString(line[:at]) + 1
+}
+
+// maskSecrets hides what looks like a secret; at moves along with the text.
+func maskSecrets(line string, at int) (string, int) {
 	for i, p := range secretPatterns {
+		matches := p.FindAllStringSubmatchIndex(line, -1)
+		if matches == nil {
+			continue
+		}
 		flow := strings.ContainsRune(line, '{')
 		var b strings.Builder
 		last, moved := 0, at
-		for _, m := range p.FindAllStringSubmatchIndex(line, -1) {
+		for _, m := range matches {
 			start, end := m[4], m[5]
 			if i == 0 && !flow {
 				end = len(line)
@@ -87,14 +102,7 @@ func shown(line string, column int, hide bool) (string, int) {
 		b.WriteString(line[last:])
 		line, at = b.String(), min(moved, b.Len())
 	}
-	line, at = window(line, at, maxWidth)
-	column = utf8.RuneCountInString(line[:at]) + 1
-	return strings.Map(func(r rune) rune {
-		if r != '\t' && !unicode.IsGraphic(r) {
-			return '�'
-		}
-		return r
-	}, line), column
+	return line, at
 }
 
 // byteOffset is where the column's character starts.

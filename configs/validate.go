@@ -11,7 +11,7 @@ type checker struct {
 }
 
 func (d *decoder) validate(l *Layout) {
-	if d.failed[d] {
+	if d.failed[d] || d.full() {
 		return
 	}
 	c := &checker{d, l}
