@@ -1,0 +1,287 @@
+package vmstore
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"hvinstall/host"
+)
+
+// partial is the small file beside a .part that says of what it is a part.
+type partial struct {
+	URL          string `json:"url"`
+	ETag         string `json:"etag,omitempty"`
+	LastModified string `json:"last_modified,omitempty"`
+	Size         int64  `json:"size"` // of the whole; -1 where the server does not say
+	// Boot is the boot in which it was written: after a power failure a file
+	// can have its length and not its content.
+	Boot string `json:"boot,omitempty"`
+}
+
+// validator is what the server is asked to compare before it continues a
+// file: a strong ETag, else the date. Without either nothing is continued.
+func (p partial) validator() string {
+	if p.ETag != "" && !strings.HasPrefix(p.ETag, "W/") {
+		return p.ETag
+	}
+	return p.LastModified
+}
+
+func (p partial) same(q partial) bool {
+	return p.validator() != "" && p.validator() == q.validator() && (p.Size < 0 || q.Size < 0 || p.Size == q.Size)
+}
+
+// errChanged is a server that has another file now than the one we have the
+// beginning of.
+var errChanged = errors.New("the file at the server has changed since the download began")
+
+// StatusError is a server's refusal.
+type StatusError struct {
+	URL    string
+	Status string
+	Code   int
+}
+
+func (e *StatusError) Error() string {
+	return fmt.Sprintf("%s: the server answers %s; check the URL", e.URL, e.Status)
+}
+
+// download brings one URL into a growing file.
+type download struct {
+	client   *http.Client
+	url      string
+	sidecar  string
+	into     *growing
+	known    partial // what into is the beginning of
+	sized    bool    // a checksum or the format tells a whole file from a part
+	stall    time.Duration
+	backoff  time.Duration
+	progress func(done, total int64)
+	log      func(string, ...any)
+}
+
+// maxFruitless is how many attempts in a row may bring nothing.
+const maxFruitless = 5
+
+// run downloads to the end, continuing after every interruption as long as
+// the server has the same file and something still comes.
+func (d *download) run(ctx context.Context) error {
+	if d.known.Size >= 0 && d.known.validator() != "" && d.into.size() == d.known.Size {
+		return nil // a run that ended after the download and before the rename
+	}
+	for fruitless := 0; ; {
+		before := d.into.size()
+		err := d.attempt(ctx)
+		var status *StatusError
+		var noRoom *NoRoomError
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, errChanged), errors.As(err, &noRoom):
+			return err
+		case errors.As(err, &status) && status.Code < 500 && status.Code != http.StatusTooManyRequests && status.Code != http.StatusRequestTimeout:
+			return err
+		}
+		if d.into.size() > before {
+			fruitless = 0
+		}
+		if fruitless++; fruitless >= maxFruitless {
+			return fmt.Errorf("downloading %s: %w (%d attempts brought nothing more)", d.url, err, fruitless)
+		}
+		d.log("%s: %v; going on at %d bytes", d.url, err, d.into.size())
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(d.backoff << fruitless):
+		}
+	}
+}
+
+// attempt makes one request and takes what comes.
+func (d *download) attempt(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
+	if err != nil {
+		return err
+	}
+	// The file as it is: Go would otherwise ask for gzip and unpack it.
+	request.Header.Set("Accept-Encoding", "identity")
+	at := d.into.size()
+	if at > 0 {
+		if d.known.validator() == "" {
+			return errChanged
+		}
+		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", at))
+		request.Header.Set("If-Range", d.known.validator())
+	}
+	idle := time.AfterFunc(d.stall, func() { cancel(fmt.Errorf("nothing came for %v", d.stall)) })
+	defer idle.Stop()
+	reply, err := d.client.Do(request)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return err
+	}
+	defer reply.Body.Close()
+	offer, skip, done, err := d.judge(reply, at)
+	if err != nil || done {
+		return err
+	}
+	if at == 0 || d.known.URL == "" {
+		if err := d.remember(offer); err != nil {
+			return err
+		}
+	}
+	return d.take(ctx, idle, reply, skip)
+}
+
+// judge compares a reply with what we have of the file. skip is how many bytes
+// of the body we have already, from a server that knows no ranges.
+func (d *download) judge(reply *http.Response, at int64) (offer partial, skip int64, done bool, err error) {
+	offer = partial{
+		URL: d.url, ETag: reply.Header.Get("ETag"), LastModified: reply.Header.Get("Last-Modified"),
+		Size: reply.ContentLength, Boot: bootID(),
+	}
+	switch reply.StatusCode {
+	case http.StatusOK:
+		if at > 0 {
+			if !d.known.same(offer) {
+				return offer, 0, false, errChanged
+			}
+			skip = at
+		}
+		if reply.ContentLength < 0 && len(reply.TransferEncoding) == 0 && !d.sized {
+			return offer, 0, false, &StatusError{URL: d.url, Code: http.StatusLengthRequired,
+				Status: reply.Status + " without a length, so that a part could be taken for the whole; give a checksum"}
+		}
+		return offer, skip, false, nil
+	case http.StatusPartialContent:
+		from, total, ok := contentRange(reply.Header.Get("Content-Range"))
+		if !ok || from != at {
+			return offer, 0, false, fmt.Errorf("%s: asked for bytes from %d, and got %q", d.url, at, reply.Header.Get("Content-Range"))
+		}
+		offer.Size = total
+		if offer.validator() != "" && !d.known.same(offer) || d.known.Size >= 0 && total >= 0 && total != d.known.Size {
+			return offer, 0, false, errChanged
+		}
+		return offer, 0, false, nil
+	case http.StatusRequestedRangeNotSatisfiable:
+		_, total, _ := contentRange(reply.Header.Get("Content-Range"))
+		if at > 0 && total == at && (d.known.Size < 0 || d.known.Size == at) {
+			return offer, 0, true, nil // we have all of it
+		}
+		return offer, 0, false, errChanged
+	}
+	return offer, 0, false, &StatusError{URL: d.url, Status: reply.Status, Code: reply.StatusCode}
+}
+
+func (d *download) remember(offer partial) error {
+	d.known = offer
+	if d.sidecar == "" {
+		return nil
+	}
+	text, err := json.Marshal(offer)
+	if err != nil {
+		return err
+	}
+	return host.WriteFile(d.sidecar, append(text, '\n'), 0o600)
+}
+
+// take reads a body to its end and checks its length.
+func (d *download) take(ctx context.Context, idle *time.Timer, reply *http.Response, skip int64) error {
+	buffer := make([]byte, copyBuffer)
+	sinceCheck := int64(0)
+	for {
+		n, err := fill(reply.Body, buffer, func() { idle.Reset(d.stall) })
+		drop := min(skip, int64(n))
+		body := buffer[drop:n]
+		skip -= drop
+		if len(body) > 0 {
+			if sinceCheck += int64(len(body)); sinceCheck > 64<<20 {
+				sinceCheck = 0
+				if err := checkRoom(d.into.file.Name()); err != nil {
+					return err
+				}
+			}
+			if err := d.into.append(body); err != nil {
+				return noRoom(d.into.file.Name(), err)
+			}
+			d.progress(d.into.size(), max(d.known.Size, 0))
+		}
+		if err == nil {
+			continue
+		}
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		if !errors.Is(err, io.EOF) {
+			return err
+		}
+		if have := d.into.size(); d.known.Size >= 0 && have != d.known.Size {
+			return fmt.Errorf("%d bytes came, and the server had announced %d", have, d.known.Size)
+		}
+		return nil
+	}
+}
+
+// fill reads until there is enough for a write that is worth its cost, or a
+// fifth of a second has passed. It keeps the reader's own error: a cut
+// connection is not the end of the body.
+func fill(r io.Reader, buffer []byte, came func()) (n int, err error) {
+	started := time.Now()
+	for n < 256<<10 && (n == 0 || time.Since(started) < 200*time.Millisecond) && err == nil {
+		var m int
+		m, err = r.Read(buffer[n:])
+		if m > 0 {
+			came()
+		}
+		n += m
+	}
+	return n, err
+}
+
+// contentRange reads "bytes 5-9/10", "bytes 5-9/*" and "bytes */10".
+func contentRange(s string) (from, total int64, ok bool) {
+	rest, found := strings.CutPrefix(s, "bytes ")
+	span, whole, found2 := strings.Cut(rest, "/")
+	if !found || !found2 {
+		return 0, -1, false
+	}
+	total, err := strconv.ParseInt(whole, 10, 64)
+	if err != nil {
+		total = -1
+	}
+	start, _, found := strings.Cut(span, "-")
+	from, err = strconv.ParseInt(start, 10, 64)
+	return from, total, found && err == nil
+}
+
+// readPartial reads the note beside a .part; a note that cannot be read is as
+// none.
+func readPartial(path string) (p partial, ok bool) {
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &p) != nil {
+		return partial{}, false
+	}
+	return p, true
+}
+
+func bootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}

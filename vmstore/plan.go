@@ -1,0 +1,455 @@
+package vmstore
+
+import (
+	"cmp"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"hvinstall/configs"
+	"hvinstall/step"
+)
+
+// Action is what becomes of a VM.
+type Action string
+
+// What a plan does with a VM.
+const (
+	Create Action = "create" // libvirt does not know it yet
+	Keep   Action = "keep"   // right as it is
+	Change Action = "change" // redefined in place
+	Adopt  Action = "adopt"  // made by hand or by another tool; taken over
+	Remove Action = "remove"
+	Gone   Action = "gone" // absent, and nothing is left of it
+)
+
+// Plan is what becomes of every VM of the layout.
+type Plan struct {
+	Root   string  `json:"root"` // libvirt_vmstore_root
+	URI    string  `json:"uri"`
+	Local  bool    `json:"local"` // the libvirt's files are this machine's
+	Stage  bool    `json:"stage,omitempty"`
+	VMs    []VM    `json:"vms"`
+	Images []Image `json:"images,omitempty"`
+	// Ordered is true where VMs start one after the other by
+	// hvinstall-vms.service, instead of all at once by libvirt.
+	Ordered bool `json:"ordered,omitempty"`
+	// Undeclared are VMs that libvirt has and the layout does not name. They
+	// are never touched.
+	Undeclared []Undeclared `json:"undeclared,omitempty"`
+	// Notes are what a person should know and need not act on.
+	Notes []Note `json:"notes,omitempty"`
+}
+
+// VM is one VM of the plan.
+type VM struct {
+	Name   string `json:"name"`
+	Action Action `json:"action"`
+	Spec   Spec   `json:"spec"`
+	// XML is the definition as saved in domain.xml.
+	XML string `json:"xml,omitempty"`
+	// Source is its hash, as kept in the domain's metadata.
+	Source string `json:"source,omitempty"`
+
+	Autostart bool          `json:"autostart"` // as libvirt is told
+	Running   bool          `json:"running"`
+	Order     int           `json:"order,omitempty"`
+	Delay     time.Duration `json:"delay,omitempty"`
+	NoCOW     bool          `json:"nocow,omitempty"`
+	Seed      *Seed         `json:"seed,omitempty"`
+	Adopted   bool          `json:"adopted,omitempty"`
+
+	// Differences are what a redefinition changes.
+	Differences []Difference `json:"differences,omitempty"`
+	// Restart are the differences of the running VM that only a restart mends.
+	Restart []Difference `json:"restart,omitempty"`
+	// ByHand are devices that somebody added; they are kept.
+	ByHand []string `json:"by_hand,omitempty"`
+	// Lost is what the removal destroys.
+	Lost *Lost `json:"lost,omitempty"`
+	// GrowFrom is the disk's size in bytes where it is smaller than wanted.
+	GrowFrom int64 `json:"grow_from,omitempty"`
+	running  bool
+	defined  bool
+}
+
+// Lost is what a removal destroys.
+type Lost struct {
+	Running   bool     `json:"running,omitempty"`
+	Defined   bool     `json:"defined,omitempty"`
+	Directory string   `json:"directory,omitempty"` // deleted with all in it; empty: there is none
+	Files     int      `json:"files,omitempty"`
+	Allocated int64    `json:"allocated,omitempty"` // bytes on the disk
+	Kept      []string `json:"kept,omitempty"`      // disks outside the root, which stay
+}
+
+// Lines says in plain words what is lost.
+func (l Lost) Lines(name string) []string {
+	var lines []string
+	if l.Running {
+		lines = append(lines, "shut down: "+name+" is running")
+	}
+	if l.Defined {
+		lines = append(lines, "undefined in libvirt, with firmware variables, saved state, snapshots and TPM")
+	}
+	if l.Directory != "" {
+		lines = append(lines, fmt.Sprintf("DELETED FOR EVER: %s, %s in %d files", l.Directory, gib(l.Allocated), l.Files))
+	}
+	for _, k := range l.Kept {
+		lines = append(lines, "not deleted, it lies elsewhere: "+k)
+	}
+	return lines
+}
+
+// Undeclared is a VM that the layout does not name.
+type Undeclared struct {
+	Name  string `json:"name"`
+	State string `json:"state"`
+	Disk  string `json:"disk,omitempty"`
+}
+
+// Note is something worth knowing. It stops nothing.
+type Note struct {
+	Code  string `json:"code"`
+	Where string `json:"where"`
+	What  string `json:"what"`
+}
+
+func (n Note) String() string {
+	if n.Where == "" {
+		return n.What
+	}
+	return n.Where + ": " + n.What
+}
+
+// Options are what a plan depends on besides the layout and the facts.
+type Options struct {
+	// Stage plans for an installation from the live system: files only, the
+	// definitions are left to the first boot.
+	Stage bool
+}
+
+// MakePlan decides what becomes of each VM. Refusals are everything that is
+// wrong, in one list.
+func MakePlan(want configs.VMPlan, hostname string, facts Facts, options Options) (Plan, []step.Refusal) {
+	want = defaults(want)
+	p := Plan{Root: want.VMStoreRoot, URI: want.URI, Local: facts.Libvirt.Local || options.Stage, Stage: options.Stage}
+	if options.Stage {
+		facts.Domains = nil
+	}
+	var refusals []step.Refusal
+	p.Ordered = facts.Host.BootUnit && slices.ContainsFunc(want.VMs, func(vm configs.VM) bool {
+		return vm.State == "present" && (vm.BootOrder != 0 || vm.BootDelay != 0)
+	})
+	for _, vm := range want.VMs {
+		planned, wrong := p.planVM(want, vm, hostname, facts)
+		refusals = append(refusals, wrong...)
+		p.VMs = append(p.VMs, planned)
+	}
+	p.planImages(want, facts)
+	p.findUndeclared(want, facts)
+	refusals = append(refusals, p.preflight(want, facts)...)
+	slices.SortStableFunc(p.Notes, func(a, b Note) int { return cmp.Compare(a.Where, b.Where) })
+	return p, refusals
+}
+
+func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts Facts) (VM, []step.Refusal) {
+	have := facts.domain(vm.Name)
+	planned := VM{
+		Name: vm.Name, Running: isTrue(vm.Running, true), Autostart: isTrue(vm.Autostart, true),
+		Order: vm.BootOrder, Delay: time.Duration(vm.BootDelay), NoCOW: vm.NoCOW,
+	}
+	planned.Spec = specFor(want, vm, hostname, have)
+	if problem := badName(vm.Name); problem != "" {
+		return planned, []step.Refusal{{Code: "vm-name", Where: vm.Name, What: problem, Hint: "rename the VM"}}
+	}
+	if have != nil {
+		planned.running, planned.defined = have.Active, true
+	}
+	if vm.State == "absent" {
+		return p.planAbsent(planned, vm, have, facts)
+	}
+	if p.Ordered {
+		planned.Autostart = false
+	}
+	if vm.CloudInit != nil {
+		planned.Seed = &Seed{Name: vm.Name, Cloud: *vm.CloudInit}
+	}
+	refusals := checkPaths(want, vm)
+	name, text := "", ""
+	switch {
+	case vm.DiskImage != nil && want.DiskTemplate != "":
+		name, text = want.DiskTemplate, facts.Texts[want.DiskTemplate]
+	case vm.ISOImage != nil && want.ISOTemplate != "":
+		name, text = want.ISOTemplate, facts.Texts[want.ISOTemplate]
+	}
+	if name != "" && text == "" {
+		return planned, append(refusals, step.Refusal{Code: "template", Where: vm.Name, What: "the template " + name + " is not there or is empty", Hint: "write it, or remove the key"})
+	}
+	definition, err := definition(planned.Spec, name, text)
+	if err != nil {
+		return planned, append(refusals, step.Refusal{Code: "template", Where: vm.Name, What: err.Error()})
+	}
+	planned.Source = sourceHash(definition)
+	if err := planned.judge(have, definition); err != nil {
+		return planned, append(refusals, step.Refusal{Code: "vm-xml", Where: vm.Name, What: err.Error()})
+	}
+	refusals = append(refusals, p.judgeDisk(&planned, vm, have, facts)...)
+	return planned, refusals
+}
+
+// judge compares a definition with the domain there is, and decides the action.
+func (v *VM) judge(have *Domain, definition string) error {
+	source, err := parseXML(definition)
+	if err != nil {
+		return err
+	}
+	v.Adopted = have != nil && (!have.Ours || have.Adopted)
+	if v.XML, err = withMetadata(definition, metadata{source: v.Source, devices: deviceKeys(source), adopted: v.Adopted}); err != nil {
+		return err
+	}
+	switch {
+	case have == nil || !have.Persistent:
+		v.Action = Create
+		return nil
+	case !have.Ours:
+		v.Action = Adopt
+	}
+	inactive, err := parseXML(have.Inactive)
+	if err != nil {
+		return err
+	}
+	v.Differences = differences(source, inactive)
+	m, ours := readMetadata(inactive)
+	for _, d := range byHand(inactive, source, m, ours) {
+		v.ByHand = append(v.ByHand, noteKey(d))
+	}
+	if have.Live != "" {
+		live, err := parseXML(have.Live)
+		if err != nil {
+			return err
+		}
+		v.Restart = startDifferences(source, live)
+	}
+	if v.Action == "" {
+		v.Action = Keep
+		if len(v.Differences) > 0 || have.Source != v.Source {
+			v.Action = Change
+		}
+	}
+	return nil
+}
+
+// judgeDisk decides about the VM's disk: what is there is never replaced, and
+// what is gone is never quietly made anew under a VM that had it.
+func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step.Refusal {
+	if !p.Local {
+		if have == nil {
+			p.note("remote-image", v.Name, "images are not brought to another machine; put %s there yourself", v.Spec.Disk)
+		}
+		return nil
+	}
+	file, there := facts.Files[v.Spec.Disk]
+	if !there {
+		if have != nil && have.Persistent {
+			return []step.Refusal{{
+				Code: "disk-gone", Where: v.Name,
+				What: "libvirt has the VM, and its disk " + v.Spec.Disk + " is not there",
+				Hint: "mount the pool it was on; to start anew with an empty VM, undefine this one first: virsh undefine --nvram " + v.Name,
+			}}
+		}
+		return nil
+	}
+	if file.Problem != "" {
+		return []step.Refusal{{Code: "disk-image", Where: v.Name, What: v.Spec.Disk + " is no whole disk image: " + file.Problem, Hint: "move it away"}}
+	}
+	if file.Format != v.Spec.DiskFormat && !(file.Format == formatISO && v.Spec.DiskFormat == formatRaw) {
+		return []step.Refusal{{
+			Code: "disk-format", Where: v.Name, What: fmt.Sprintf("%s is %s, and the VM expects %s", v.Spec.Disk, file.Format, v.Spec.DiskFormat),
+			Hint: fmt.Sprintf("convert it: qemu-img convert -O %s", v.Spec.DiskFormat),
+		}}
+	}
+	wanted := int64(v.Spec.DiskGB) << 30
+	switch {
+	case vm.DiskGB == 0:
+	case file.Virtual < wanted:
+		v.GrowFrom = file.Virtual
+	case file.Virtual > wanted:
+		p.note("disk-larger", v.Name, "its disk has %s and disk_gb says %d; a disk is never shrunk", gib(file.Virtual), vm.DiskGB)
+	}
+	return nil
+}
+
+func (p *Plan) planAbsent(v VM, vm configs.VM, have *Domain, facts Facts) (VM, []step.Refusal) {
+	v.Action, v.Running, v.Autostart = Remove, false, false
+	directory, there := facts.Directories[vm.Name]
+	if !p.Local {
+		there = false
+	}
+	if have == nil && !there {
+		v.Action = Gone
+		return v, nil
+	}
+	v.Lost = &Lost{Defined: have != nil}
+	if there {
+		v.Lost.Directory, v.Lost.Files, v.Lost.Allocated = v.Spec.Dir, directory.Files, directory.Allocated
+	}
+	if have != nil {
+		v.Lost.Running = have.Active
+		for _, d := range have.Disks {
+			if d.Path != "" && d.Device == "disk" && !inside(v.Spec.Dir, d.Path) {
+				v.Lost.Kept = append(v.Lost.Kept, d.Path)
+			}
+		}
+	}
+	var refusals []step.Refusal
+	if vm.Protected {
+		refusals = append(refusals, step.Refusal{Code: "vm-protected", Where: vm.Name, What: "it is to be removed, and it is protected", Hint: "remove protected: true first if you mean it"})
+	}
+	if there && directory.Kind != "directory" {
+		refusals = append(refusals, step.Refusal{Code: "vm-directory", Where: vm.Name, What: v.Spec.Dir + " is a " + directory.Kind + ", not a directory", Hint: "remove it yourself: it is not followed"})
+	}
+	return v, refusals
+}
+
+// planImages collects what is to be downloaded, each URL once.
+func (p *Plan) planImages(want configs.VMPlan, facts Facts) {
+	if !p.Local {
+		return
+	}
+	for i, vm := range want.VMs {
+		v := p.VMs[i]
+		if v.Action == Remove || v.Action == Gone || v.Source == "" {
+			continue
+		}
+		switch {
+		case vm.DiskImage != nil && v.Spec.Disk == filepath.Clean(vm.DiskImage.Dest):
+			p.addImage(Image{URL: vm.DiskImage.URL, Checksum: vm.DiskImage.Checksum, Extract: vm.DiskImage.Extract}, v, v.Spec.Disk, vm.DiskGB, facts)
+		case vm.ISOImage != nil && v.Spec.ISO != "":
+			p.addImage(Image{URL: vm.ISOImage.URL, Checksum: vm.ISOImage.Checksum, ISO: true}, v, v.Spec.ISO, 0, facts)
+		}
+	}
+}
+
+func (p *Plan) addImage(image Image, v VM, path string, diskGB int, facts Facts) {
+	if _, there := facts.Files[path]; there {
+		// Still a step, whose Check finds it done: the plan has the same steps
+		// before and after. Only the download's size is no matter any more.
+		image.Size = 0
+	} else {
+		image.Size = facts.Sources[image.URL].Size
+	}
+	limit := max(int64(unpackLimit), int64(diskGB)<<30)
+	for i := range p.Images {
+		other := &p.Images[i]
+		if other.URL == image.URL && other.Checksum == image.Checksum && other.ISO == image.ISO && isTrue(other.Extract, true) == isTrue(image.Extract, true) {
+			other.Paths, other.VMs = append(other.Paths, path), append(other.VMs, v.Name)
+			other.Limit, other.Size = max(other.Limit, limit), max(other.Size, image.Size)
+			return
+		}
+	}
+	image.Paths, image.VMs, image.Limit = []string{path}, []string{v.Name}, limit
+	p.Images = append(p.Images, image)
+}
+
+func (p *Plan) findUndeclared(want configs.VMPlan, facts Facts) {
+	for _, d := range facts.Domains {
+		if slices.ContainsFunc(want.VMs, func(vm configs.VM) bool { return vm.Name == d.Name }) {
+			continue
+		}
+		u := Undeclared{Name: d.Name, State: d.State}
+		if disk, ok := d.systemDisk(); ok {
+			u.Disk = disk.Path
+		}
+		p.Undeclared = append(p.Undeclared, u)
+	}
+	slices.SortFunc(p.Undeclared, func(a, b Undeclared) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+func (p *Plan) note(code, where, format string, args ...any) {
+	p.Notes = append(p.Notes, Note{Code: code, Where: where, What: fmt.Sprintf(format, args...)})
+}
+
+// Removals are the VMs that the plan destroys; a run asks for them.
+func (p Plan) Removals() []VM {
+	var found []VM
+	for _, v := range p.VMs {
+		if v.Action == Remove {
+			found = append(found, v)
+		}
+	}
+	return found
+}
+
+// RestartLines says what waits for a restart, one line for each VM.
+func (p Plan) RestartLines() []string {
+	var lines []string
+	for _, v := range p.VMs {
+		if line := v.RestartLine(); line != "" {
+			lines = append(lines, v.Name+": "+line)
+		}
+	}
+	return lines
+}
+
+// RestartLine is "restart needed: ram 4096 → 8192 MiB", or empty.
+func (v VM) RestartLine() string {
+	if len(v.Restart) == 0 {
+		return ""
+	}
+	return "restart needed: " + join(v.Restart)
+}
+
+func join(differences []Difference) string {
+	parts := make([]string, len(differences))
+	for i, d := range differences {
+		parts[i] = d.String()
+	}
+	return strings.Join(parts, ", ")
+}
+
+// inside reports whether path lies in dir, by its name alone.
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != "." && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// badName says why a name cannot be a directory's: it is joined to the root,
+// and what lies there is deleted for a VM that is absent.
+func badName(name string) string {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fmt.Sprintf("%q is no name for a VM", name)
+	case strings.ContainsAny(name, "/\x00\n"):
+		return fmt.Sprintf("the name %q has a character that a file name cannot have", name)
+	}
+	return ""
+}
+
+// checkPaths refuses an image outside its VM's directory: the directory is
+// what absent removes, and what belongs to the VM.
+func checkPaths(want configs.VMPlan, vm configs.VM) []step.Refusal {
+	var refusals []step.Refusal
+	dir := filepath.Join(want.VMStoreRoot, vm.Name)
+	check := func(key, path string) {
+		switch {
+		case !inside(dir, filepath.Clean(path)):
+			refusals = append(refusals, step.Refusal{Code: "image-path", Where: vm.Name, What: key + ".dest " + path + " is not inside " + dir, Hint: "put it there"})
+		case filepath.Dir(filepath.Clean(path)) != dir:
+			refusals = append(refusals, step.Refusal{Code: "image-path", Where: vm.Name, What: key + ".dest " + path + " is in a directory of its own below " + dir, Hint: "put it directly into " + dir})
+		}
+	}
+	switch {
+	case vm.DiskImage != nil && vm.ISOImage != nil:
+		refusals = append(refusals, step.Refusal{Code: "vm-image", Where: vm.Name, What: "it has both disk_image and iso_image", Hint: "keep one"})
+	case vm.DiskImage != nil:
+		check("disk_image", vm.DiskImage.Dest)
+	case vm.ISOImage != nil:
+		check("iso_image", vm.ISOImage.Dest)
+	default:
+		refusals = append(refusals, step.Refusal{Code: "vm-image", Where: vm.Name, What: "it has neither disk_image nor iso_image", Hint: "give it one"})
+	}
+	return refusals
+}

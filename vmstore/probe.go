@@ -1,0 +1,225 @@
+package vmstore
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"hvinstall/configs"
+
+	"golang.org/x/sys/unix"
+)
+
+// Probe looks at libvirt, at the files below libvirt_vmstore_root and at what
+// the machine can do. It writes nothing. root is where the installed system
+// is: "/" on itself, the mount point in the live system, whose libvirt is not
+// asked. A libvirt that does not answer is a fact, not an error.
+func Probe(ctx context.Context, want configs.VMPlan, root string) (Facts, error) {
+	want = defaults(want)
+	facts := Facts{Files: map[string]File{}, Directories: map[string]Directory{}, Sources: map[string]Source{}, Texts: map[string]string{}}
+	staging := root != "" && root != "/"
+	if staging {
+		facts.Libvirt = Libvirt{URI: want.URI, Local: true, Why: "not asked in the live system"}
+	} else {
+		c, err := newConnection(want.URI)
+		if err != nil {
+			return facts, err
+		}
+		defer c.close()
+		if err := probeLibvirt(ctx, c, want.DomainType, &facts); err != nil {
+			return facts, err
+		}
+	}
+	for _, name := range []string{want.DiskTemplate, want.ISOTemplate} {
+		if name == "" {
+			continue
+		}
+		if text, err := os.ReadFile(name); err == nil {
+			facts.Texts[name] = string(text)
+		}
+	}
+	if !facts.Libvirt.Local {
+		return facts, nil
+	}
+	if err := probeFiles(want, root, &facts); err != nil {
+		return facts, err
+	}
+	probeHost(want, root, &facts)
+	probeSources(ctx, want, root, &facts)
+	return facts, nil
+}
+
+// probeFiles looks at the images that the layout or a domain names, and at the
+// directories of VMs that are to go.
+func probeFiles(want configs.VMPlan, root string, facts *Facts) error {
+	paths := map[string]bool{}
+	for _, vm := range want.VMs {
+		dir := filepath.Join(want.VMStoreRoot, vm.Name)
+		if badName(vm.Name) != "" {
+			continue
+		}
+		if d, there, err := probeDirectory(filepath.Join(root, dir), vm.State == "absent"); err != nil {
+			return err
+		} else if there {
+			facts.Directories[vm.Name] = d
+		}
+		paths[filepath.Join(dir, vm.Name+".qcow2")] = true
+		if vm.DiskImage != nil {
+			paths[filepath.Clean(vm.DiskImage.Dest)] = true
+		}
+		if vm.ISOImage != nil {
+			paths[filepath.Clean(vm.ISOImage.Dest)] = true
+		}
+	}
+	for _, d := range facts.Domains {
+		for _, disk := range d.Disks {
+			if disk.Path != "" && disk.Device == "disk" {
+				paths[disk.Path] = true
+			}
+		}
+	}
+	for path := range paths {
+		file, err := inspect(filepath.Join(root, path))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+			continue
+		}
+		if err != nil {
+			file.Problem = err.Error()
+		}
+		facts.Files[path] = file
+	}
+	return nil
+}
+
+// probeDirectory looks at an entry of the root, and into it where its size is
+// wanted.
+func probeDirectory(path string, count bool) (d Directory, there bool, err error) {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
+		return d, false, nil
+	}
+	if err != nil {
+		return d, false, err
+	}
+	d.Kind = kindOf(info.Mode())
+	if !info.IsDir() {
+		return d, true, nil
+	}
+	d.NoCOW, _ = hasNoCOW(path)
+	if !count {
+		return d, true, nil
+	}
+	err = filepath.WalkDir(path, func(_ string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			return nil
+		}
+		info, err := e.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		d.Files++
+		d.Allocated += allocated(info)
+		return nil
+	})
+	return d, true, err
+}
+
+// probeSources asks the servers of missing images whether they have them, and
+// how large they are: a wrong URL belongs into the list of what is wrong, and
+// not into the middle of a run.
+func probeSources(ctx context.Context, want configs.VMPlan, root string, facts *Facts) {
+	missing := map[string]bool{}
+	for _, vm := range want.VMs {
+		from, to := "", ""
+		switch {
+		case vm.State == "absent":
+			continue
+		case vm.DiskImage != nil:
+			from, to = vm.DiskImage.URL, vm.DiskImage.Dest
+			if d := facts.domain(vm.Name); d != nil && !d.Ours {
+				continue // adopted: it has its disk
+			}
+		case vm.ISOImage != nil && isTrue(vm.ISOImage.EnableMount, true):
+			from, to = vm.ISOImage.URL, vm.ISOImage.Dest
+		}
+		if _, there := facts.Files[filepath.Clean(to)]; !there && from != "" {
+			missing[from] = true
+		}
+	}
+	if len(missing) == 0 {
+		return
+	}
+	client := newClient(root)
+	defer client.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	for from := range missing {
+		wait.Go(func() {
+			source := probeSource(ctx, client, from)
+			mu.Lock()
+			facts.Sources[from] = source
+			mu.Unlock()
+		})
+	}
+	wait.Wait()
+}
+
+func probeSource(ctx context.Context, client *http.Client, from string) Source {
+	u, err := url.Parse(from)
+	if err != nil {
+		return Source{Problem: err.Error()}
+	}
+	if u.Scheme == "file" {
+		info, err := os.Stat(u.Path)
+		if err != nil {
+			return Source{Problem: err.Error()}
+		}
+		return Source{Size: info.Size()}
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return Source{Problem: "only http, https and file URLs can be downloaded"}
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodHead, from, nil)
+	if err != nil {
+		return Source{Problem: err.Error()}
+	}
+	request.Header.Set("Accept-Encoding", "identity")
+	reply, err := client.Do(request)
+	if err != nil {
+		return Source{Problem: explainTLS(err)}
+	}
+	reply.Body.Close()
+	switch {
+	case reply.StatusCode == http.StatusOK:
+		return Source{Size: max(reply.ContentLength, 0)}
+	case reply.StatusCode == http.StatusNotFound, reply.StatusCode == http.StatusGone:
+		return Source{Problem: "the server answers " + reply.Status}
+	}
+	// Some servers know no HEAD, or sign their URLs for GET only.
+	return Source{}
+}
+
+// explainTLS adds the way out to the error that a system without certificates
+// gives.
+func explainTLS(err error) string {
+	s := err.Error()
+	if strings.Contains(s, "certificate signed by unknown authority") {
+		s += "; is ca-certificates installed?"
+	}
+	return s
+}

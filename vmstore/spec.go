@@ -1,0 +1,175 @@
+package vmstore
+
+import (
+	"path/filepath"
+
+	"hvinstall/configs"
+)
+
+// Spec is one VM with every default filled in and every path decided. It is
+// the data of the domain XML templates, so its field names are API.
+type Spec struct {
+	Name       string
+	UUID       string
+	DomainType string // kvm or qemu
+	Machine    string // q35, or what an adopted VM has
+	VCPU       int
+	RAMMB      int
+	MAC        string
+	Bridge     string
+	NICModel   string // virtio, or what an adopted VM has
+
+	Dir        string // <libvirt_vmstore_root>/<name>
+	Disk       string // the system disk
+	DiskFormat string // qcow2, or what an adopted VM has
+	DiskTarget string // vda
+	DiskBus    string // virtio
+	DiskGB     int    // wanted size in GiB; 0: as it comes
+
+	CDROM bool   // the VM has a drive for its installer
+	ISO   string // the medium in it; empty: none
+	Seed  string // the NoCloud seed's path; empty: none
+
+	UEFI       bool
+	SecureBoot bool
+	TPM        bool
+	NVRAM      string
+
+	USB []USB
+}
+
+// USB is a host device handed to a VM, as 0x1a86 and 0x7523.
+type USB struct {
+	Vendor  string `json:"vendor"`
+	Product string `json:"product"`
+}
+
+func (u USB) String() string {
+	return trimHex(u.Vendor) + ":" + trimHex(u.Product)
+}
+
+const (
+	defaultRoot   = "/mnt/vmstore"
+	defaultURI    = "qemu:///system"
+	defaultBridge = "br0"
+	defaultVCPU   = 2
+	defaultRAMMB  = 2048
+	// defaultDiskGB is the empty disk of an ISO VM that names no size. It is
+	// sparse: it takes room only as the guest writes.
+	defaultDiskGB = 32
+)
+
+// defaults fills in what the layout leaves out. The loader does this too;
+// facts and layouts made by hand in tests and other callers need it here.
+func defaults(want configs.VMPlan) configs.VMPlan {
+	or := func(s *string, d string) {
+		if *s == "" {
+			*s = d
+		}
+	}
+	or(&want.VMStoreRoot, defaultRoot)
+	or(&want.URI, defaultURI)
+	or(&want.DefaultBridge, defaultBridge)
+	or(&want.DomainType, "kvm")
+	want.VMStoreRoot = filepath.Clean(want.VMStoreRoot)
+	vms := make([]configs.VM, len(want.VMs))
+	for i, vm := range want.VMs {
+		or(&vm.State, "present")
+		or(&vm.Bridge, want.DefaultBridge)
+		if vm.VCPU == 0 {
+			vm.VCPU = defaultVCPU
+		}
+		if vm.RAMMB == 0 {
+			vm.RAMMB = defaultRAMMB
+		}
+		vms[i] = vm
+	}
+	want.VMs = vms
+	return want
+}
+
+// isTrue reads a three-valued switch.
+func isTrue(b *bool, otherwise bool) bool {
+	if b == nil {
+		return otherwise
+	}
+	return *b
+}
+
+// specFor decides everything about one VM. have is the domain of that name,
+// nil when there is none: what a running system depends on (UUID, disk, MAC,
+// machine, firmware variables) is taken from it rather than made anew.
+func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) Spec {
+	dir := filepath.Join(want.VMStoreRoot, vm.Name)
+	s := Spec{
+		Name: vm.Name, UUID: UUID(hostname, vm.Name), DomainType: want.DomainType, Machine: "q35",
+		VCPU: vm.VCPU, RAMMB: vm.RAMMB, MAC: vm.MACAddress, Bridge: vm.Bridge, NICModel: "virtio",
+		Dir: dir, Disk: filepath.Join(dir, vm.Name+".qcow2"), DiskFormat: "qcow2", DiskTarget: "vda", DiskBus: "virtio",
+		DiskGB:     vm.DiskGB,
+		UEFI:       isTrue(vm.Firmware.UEFI, true),
+		SecureBoot: vm.Firmware.SecureBoot,
+		TPM:        vm.Firmware.TPM,
+		NVRAM:      filepath.Join(dir, vm.Name+"_VARS.fd"),
+	}
+	if vm.DiskImage != nil {
+		s.Disk = filepath.Clean(vm.DiskImage.Dest)
+	}
+	if vm.ISOImage != nil {
+		s.CDROM = true
+		if isTrue(vm.ISOImage.EnableMount, true) {
+			s.ISO = filepath.Clean(vm.ISOImage.Dest)
+		}
+		if s.DiskGB == 0 {
+			s.DiskGB = defaultDiskGB
+		}
+	}
+	if vm.CloudInit != nil {
+		s.Seed = filepath.Join(dir, "seed.iso")
+	}
+	for _, u := range vm.USBDevices {
+		s.USB = append(s.USB, USB{Vendor: "0x" + trimHex(u.VendorID), Product: "0x" + trimHex(u.ProductID)})
+	}
+	if have != nil {
+		s.keep(have)
+	}
+	if s.MAC == "" {
+		s.MAC = MAC(hostname, vm.Name)
+	}
+	if !s.UEFI {
+		s.NVRAM, s.SecureBoot = "", false
+	}
+	return s
+}
+
+// keep takes over what an existing domain's guest depends on. A domain that
+// hvinstall made follows the layout in all else; one that it adopted keeps the
+// hardware that its guest was installed on.
+func (s *Spec) keep(have *Domain) {
+	s.UUID = have.UUID
+	if have.NVRAM != "" {
+		s.NVRAM = have.NVRAM
+	}
+	if s.MAC == "" && len(have.NICs) > 0 {
+		s.MAC = have.NICs[0].MAC
+	}
+	if have.Machine != "" && !isQ35(have.Machine) {
+		s.Machine = have.Machine
+	}
+	if have.Ours && !have.Adopted {
+		return
+	}
+	if disk, ok := have.systemDisk(); ok {
+		s.Disk, s.DiskTarget, s.DiskBus = disk.Path, disk.Target, disk.Bus
+		if disk.Format != "" {
+			s.DiskFormat = disk.Format
+		}
+	}
+	if len(have.NICs) > 0 && have.NICs[0].Model != "" {
+		s.NICModel = have.NICs[0].Model
+	}
+	// A guest installed under BIOS does not start under UEFI, nor the other way.
+	s.UEFI = have.UEFI
+	if have.UEFI {
+		s.SecureBoot = have.SecureBoot
+	}
+}

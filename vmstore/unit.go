@@ -1,0 +1,98 @@
+package vmstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"hvinstall/host"
+	"hvinstall/step"
+)
+
+// UnitName is the systemd unit that converges the VMs at each boot.
+const UnitName = "hvinstall-vms.service"
+
+// unitTimeout bounds a boot's convergence: a first boot may still have an
+// image to download.
+const unitTimeout = "2h"
+
+// Unit is the text of hvinstall-vms.service. At the first boot it defines and
+// starts what the installation staged; at every later boot it finds nothing to
+// do, or starts the VMs in their boot_order. binary and layout are paths in
+// the installed system, root is libvirt_vmstore_root.
+func Unit(binary, layout, root string) string {
+	return fmt.Sprintf(`[Unit]
+Description=Converge the virtual machines of %[2]s
+Documentation=file:%[2]s
+After=libvirtd.service virtqemud.service libvirtd.socket virtqemud.socket network-online.target nfs-server.service
+Wants=network-online.target libvirtd.service
+# A pool that is not mounted must not look like a pool without VMs.
+RequiresMountsFor=%[3]s
+ConditionPathExists=%[2]s
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=%[1]s --plan %[2]s --only vms --yes
+TimeoutStartSec=%[4]s
+# libvirtd may accept connections a moment after its unit is up.
+Restart=on-failure
+RestartSec=15s
+
+[Install]
+WantedBy=multi-user.target
+`, unitPath(binary), unitPath(layout), unitPath(root), unitTimeout)
+}
+
+// unitPath writes a path as systemd reads it: % begins a specifier, and a
+// space would end the word.
+func unitPath(path string) string {
+	return strings.NewReplacer("%", "%%", " ", `\x20`, `\`, `\\`).Replace(path)
+}
+
+// InstallUnit is the step that writes and enables the unit below root.
+func InstallUnit(root, binary, layout, vmstoreRoot string) step.Step {
+	const dir = "etc/systemd/system"
+	path := filepath.Join("/", root, dir, UnitName)
+	link := filepath.Join("/", root, dir, "multi-user.target.wants", UnitName)
+	target := filepath.Join("/", dir, UnitName)
+	text := []byte(Unit(binary, layout, vmstoreRoot))
+	return step.Step{
+		ID: "vms/unit", Title: "enable " + UnitName,
+		Check: func(context.Context) (step.State, string, error) {
+			same, err := host.FileIs(path, text, 0o644)
+			if err != nil {
+				return step.Absent, "", err
+			}
+			if !same {
+				return step.Absent, "it is not there, or says something else", nil
+			}
+			have, err := os.Readlink(link)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+				return step.Absent, "it is not enabled", nil
+			case err != nil:
+				return step.Absent, "", err
+			case have != target && have != "../"+UnitName:
+				return step.Foreign, link + " leads to " + have, nil
+			}
+			return step.Done, "", nil
+		},
+		Do: func(context.Context, step.Reporter) error {
+			if err := host.WriteFile(path, text, 0o644); err != nil {
+				return err
+			}
+			if err := os.MkdirAll(filepath.Dir(link), 0o755); err != nil {
+				return err
+			}
+			if err := os.Symlink(target, link); err != nil && !errors.Is(err, fs.ErrExist) {
+				return fmt.Errorf("enabling the unit: %w", err)
+			}
+			return syncDir(filepath.Dir(link))
+		},
+	}
+}
