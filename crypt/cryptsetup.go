@@ -1,0 +1,177 @@
+package crypt
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+
+	"hvinstall/host"
+)
+
+// Programs are those that making volumes needs.
+var Programs = []string{"cryptsetup"}
+
+type logger func(format string, args ...any)
+
+// keySlotOptions make a slot for a key of 4096 random bytes, which needs no
+// stretching: doing it anyway would only delay boot. The digest of the volume
+// key takes the same count, for the same reason.
+var keySlotOptions = []string{"--pbkdf", "pbkdf2", "--hash", "sha512", "--pbkdf-force-iterations", "1000"}
+
+func (c Cost) options() []string {
+	return []string{
+		"--pbkdf", "argon2id", "--pbkdf-force-iterations", strconv.Itoa(c.Time),
+		"--pbkdf-memory", strconv.Itoa(c.Memory), "--pbkdf-parallel", strconv.Itoa(c.Parallel),
+	}
+}
+
+// cryptsetup runs it with secrets that it reads by host.SecretPath.
+func cryptsetup(ctx context.Context, log logger, secrets []Secret, argv ...string) error {
+	c := host.Cmd{Argv: append([]string{"cryptsetup"}, argv...), Log: log}
+	for _, s := range secrets {
+		c.Secrets = append(c.Secrets, s.Bytes())
+	}
+	return c.Run(ctx)
+}
+
+// format writes a new header whose only slot is the key's.
+func (v VolumePlan) format(ctx context.Context, key Secret, log logger) error {
+	argv := append([]string{
+		"luksFormat", "--batch-mode", "--type", "luks2", "--uuid", v.UUID, "--label", v.Mapping, "--subsystem", Subsystem,
+		"--sector-size", strconv.Itoa(int(v.SectorSize)), "--key-file", host.SecretPath(0),
+	}, keySlotOptions...)
+	if err := cryptsetup(ctx, log, []Secret{key}, append(argv, v.Device)...); err != nil {
+		return err
+	}
+	return v.prefer(ctx, 0, log)
+}
+
+// prefer makes openers try the slot before those that cost argon2id.
+func (v VolumePlan) prefer(ctx context.Context, slot int, log logger) error {
+	return cryptsetup(ctx, log, nil, "config", "--key-slot", strconv.Itoa(slot), "--priority", "prefer", v.Device)
+}
+
+// addSlot adds a slot for a secret by another that opens the volume, and
+// returns its number.
+func (v VolumePlan) addSlot(ctx context.Context, authority, secret Secret, options []string, log logger) (int, error) {
+	before, err := ReadHeader(v.Device)
+	if err != nil {
+		return 0, err
+	}
+	argv := append([]string{"luksAddKey", "--batch-mode", "--key-file", host.SecretPath(0)}, options...)
+	if err := cryptsetup(ctx, log, []Secret{authority, secret}, append(argv, v.Device, host.SecretPath(1))...); err != nil {
+		return 0, err
+	}
+	after, err := ReadHeader(v.Device)
+	if err != nil {
+		return 0, err
+	}
+	for _, slot := range sortedKeys(after.Slots) {
+		if _, old := before.Slots[slot]; !old {
+			return slot, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: cryptsetup added no keyslot", v.Mapping)
+}
+
+// removeSlot removes a slot; the last one is never removed.
+func (v VolumePlan) removeSlot(ctx context.Context, slot int, authority Secret, log logger) error {
+	header, err := ReadHeader(v.Device)
+	if err != nil {
+		return err
+	}
+	if _, there := header.Slots[slot]; !there {
+		return nil
+	}
+	if len(header.Slots) < 2 {
+		return fmt.Errorf("%s: keyslot %d is the only one, and stays", v.Mapping, slot)
+	}
+	return cryptsetup(ctx, log, []Secret{authority}, "luksKillSlot", "--batch-mode", "--key-file", host.SecretPath(0), v.Device, strconv.Itoa(slot))
+}
+
+// mark leaves a token that says what the slot is for. It is written when the
+// slot has been proven by opening the volume.
+func (v VolumePlan) mark(ctx context.Context, token Token, slot int, log logger) error {
+	text, err := json.Marshal(struct {
+		Token
+		Keyslots []string `json:"keyslots"`
+	}{token, []string{strconv.Itoa(slot)}})
+	if err != nil {
+		return err
+	}
+	return cryptsetup(ctx, log, []Secret{NewSecret(text)}, "token", "import", "--json-file", host.SecretPath(0), v.Device)
+}
+
+// unmark removes the tokens of ours whose slot is gone or that is says no to.
+func (v VolumePlan) unmark(ctx context.Context, stale func(Token, Header) bool, log logger) error {
+	header, err := ReadHeader(v.Device)
+	if err != nil {
+		return err
+	}
+	for _, id := range sortedKeys(header.Tokens) {
+		if stale(header.Tokens[id], header) {
+			if err := cryptsetup(ctx, log, nil, "token", "remove", "--token-id", strconv.Itoa(id), v.Device); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// testPassphrase opens the volume by one slot, without making a mapping.
+func (v VolumePlan) testPassphrase(ctx context.Context, passphrase Secret, slot int, log logger) error {
+	return cryptsetup(ctx, log, []Secret{passphrase}, "open", "--test-passphrase", "--key-slot", strconv.Itoa(slot), "--key-file", host.SecretPath(0), v.Device)
+}
+
+// openPersistently opens the volume, or refreshes an open one, so that the
+// header has the plan's flags from then on. Only cryptsetup writes headers.
+func (v VolumePlan) openPersistently(ctx context.Context, key Secret, open bool, log logger) error {
+	argv := []string{"open", "--persistent", "--key-file", host.SecretPath(0)}
+	if open {
+		argv[0] = "refresh"
+	}
+	if v.AllowDiscards {
+		argv = append(argv, "--allow-discards")
+	}
+	if open {
+		return cryptsetup(ctx, log, []Secret{key}, append(argv, v.Mapping)...)
+	}
+	return cryptsetup(ctx, log, []Secret{key}, append(argv, v.Device, v.Mapping)...)
+}
+
+// MeasureCost is the argon2id cost that cryptsetup chooses on this machine for
+// a volume of its own making: it formats a small file and reads the result.
+// The machine should be idle meanwhile, or the cost comes out weak.
+func MeasureCost(ctx context.Context, log logger) (Cost, error) {
+	dir, err := os.MkdirTemp("", "hvinstall-cost-")
+	if err != nil {
+		return Cost{}, err
+	}
+	defer os.RemoveAll(dir)
+	path := dir + "/volume"
+	if err := os.WriteFile(path, nil, 0o600); err != nil {
+		return Cost{}, err
+	}
+	if err := os.Truncate(path, 4<<20); err != nil {
+		return Cost{}, err
+	}
+	key := NewKey(32)
+	defer key.Wipe()
+	err = cryptsetup(ctx, log, []Secret{key}, "luksFormat", "--batch-mode", "--type", "luks2", "--pbkdf", "argon2id",
+		"--luks2-keyslots-size", "512k", "--offset", "4096", "--key-file", host.SecretPath(0), path)
+	if err != nil {
+		return Cost{}, err
+	}
+	header, err := ReadHeader(path)
+	if err != nil {
+		return Cost{}, err
+	}
+	slots := sortedKeys(header.Slots)
+	if !slices.Equal(slots, []int{0}) || header.Slots[0].Cost.Memory == 0 {
+		return Cost{}, fmt.Errorf("cryptsetup made keyslots %v instead of one of argon2id", slots)
+	}
+	return header.Slots[0].Cost, nil
+}

@@ -1,0 +1,194 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"hvinstall/host"
+	"hvinstall/step"
+)
+
+// FormatStepID is the ID of the step that makes the file system.
+func (fs FilesystemPlan) FormatStepID() string { return "disk/btrfs/" + fs.Label }
+
+// SubvolumesStepID is the ID of the step that makes its subvolumes.
+func (fs FilesystemPlan) SubvolumesStepID() string { return "disk/subvolumes/" + fs.Label }
+
+// SwapStepID is the ID of the step that makes the swapfile.
+func (fs FilesystemPlan) SwapStepID() string { return "disk/swapfile/" + fs.Label }
+
+// MountStepID is the ID of the step that mounts something at a place of the
+// installed host.
+func MountStepID(mountpoint string) string { return "disk/mount" + mountpoint }
+
+// FormatStep makes the btrfs over its volumes. begun says whether the disk of a
+// device is still being made, so that a missing file system is one not made
+// yet, and not one that was lost.
+func (fs FilesystemPlan) FormatStep(begun func(device string) (bool, error), after ...string) step.Step {
+	return step.Step{
+		ID: fs.FormatStepID(), Title: fmt.Sprintf("make %s %q", fs.Words(), fs.Label), After: after,
+		Detail: []string{fmt.Sprintf("UUID %s, %s usable", fs.UUID, BinarySize(fs.Usable))},
+		Check:  func(context.Context) (step.State, string, error) { return fs.check(begun) },
+		Do:     func(ctx context.Context, report step.Reporter) error { return fs.make(ctx, report.Log) },
+	}
+}
+
+func (fs FilesystemPlan) check(begun func(device string) (bool, error)) (step.State, string, error) {
+	members, err := fs.members()
+	if err != nil {
+		return 0, "", err
+	}
+	var without []string
+	fsid := fs.UUID
+	for _, m := range members {
+		switch {
+		case m.closed:
+			return step.Absent, m.path + " is not open", nil
+		case !m.found:
+			without = append(without, m.path)
+		case fsid == "": // adopted: the members say which file system it is
+			fsid = m.super.fsid
+		case m.super.fsid != fsid:
+			return step.Foreign, fmt.Sprintf("%s holds another btrfs, %q (UUID %s)", m.path, m.super.label, m.super.fsid), nil
+		}
+	}
+	if len(without) == 0 {
+		if n := members[0].super.devices; n != uint64(len(members)) {
+			return step.Foreign, fmt.Sprintf("the file system %q has %d devices, and the layout names %d; "+
+				"'btrfs device add' and 'btrfs device remove' change that", fs.Label, n, len(members)), nil
+		}
+		return step.Done, "", nil
+	}
+	lost, err := notBegun(without, begun)
+	if err != nil {
+		return 0, "", err
+	}
+	if lost != "" {
+		return step.Foreign, fmt.Sprintf("%s held a part of %q once, and its superblock is gone; 'btrfs rescue super-recover %s' may bring it back", lost, fs.Label, lost), nil
+	}
+	// mkfs.btrfs finishes one device after the other, so a kill can leave some
+	// that look whole. While every disk is still being made, none of it counts.
+	if complete, err := notBegun(fs.Devices, begun); err != nil {
+		return 0, "", err
+	} else if complete != "" {
+		return step.Foreign, fmt.Sprintf("%q is there without %s; mount it and add %s by 'btrfs device add', or put it in a missing disk's place by 'btrfs replace'",
+			fs.Label, strings.Join(without, ", "), strings.Join(without, " ")), nil
+	}
+	return step.Absent, "not made yet", nil
+}
+
+// notBegun is the first of the devices whose disk is complete, or "".
+func notBegun(devices []string, begun func(device string) (bool, error)) (string, error) {
+	for _, device := range devices {
+		if ok, err := begun(device); err != nil || !ok {
+			return device, err
+		}
+	}
+	return "", nil
+}
+
+// SubvolumesStep makes the subvolumes that are mounted.
+func (fs FilesystemPlan) SubvolumesStep(after ...string) step.Step {
+	want := fs.subvolumes()
+	return step.Step{
+		ID: fs.SubvolumesStepID(), Title: fmt.Sprintf("make the subvolumes of %q", fs.Label), After: append([]string{fs.FormatStepID()}, after...),
+		Detail: []string{strings.Join(want, ", ")},
+		Check: func(ctx context.Context) (step.State, string, error) {
+			mounted, err := fs.mountedAt()
+			if err != nil || mounted == "" {
+				return step.Absent, fmt.Sprintf("%q is not mounted", fs.Label), err
+			}
+			have, err := listedSubvolumes(ctx, mounted)
+			if err != nil {
+				return 0, "", err
+			}
+			for _, name := range want {
+				if !slices.Contains(have, name) {
+					return step.Absent, "the subvolume " + name + " is not there", nil
+				}
+			}
+			return step.Done, "", nil
+		},
+		Do: func(context.Context, step.Reporter) error {
+			return fs.atTop(func(top string) error {
+				for _, name := range want {
+					if err := createSubvolume(top, name); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		},
+	}
+}
+
+// mounts are the subvolumes to mount, the outer places before the inner ones.
+func (fs FilesystemPlan) mounts() []SubvolumePlan {
+	all := slices.Clone(fs.Subvols)
+	if fs.Swap != nil {
+		all = append(all, SubvolumePlan{Name: fs.Swap.Subvolume, Mountpoint: "/" + fs.Swap.Subvolume, Options: []string{"noatime"}})
+	}
+	slices.SortStableFunc(all, func(a, b SubvolumePlan) int {
+		return strings.Count(strings.TrimSuffix(a.Mountpoint, "/"), "/") - strings.Count(strings.TrimSuffix(b.Mountpoint, "/"), "/")
+	})
+	return all
+}
+
+// MountSteps mount each subvolume below the target root, the outer places
+// before the inner ones.
+func (fs FilesystemPlan) MountSteps(root string, after ...string) []step.Step {
+	var steps []step.Step
+	var places []string
+	for _, s := range fs.mounts() {
+		target := below(root, s.Mountpoint)
+		waits := append([]string{fs.SubvolumesStepID()}, after...)
+		for _, outer := range places {
+			if within(s.Mountpoint, outer) {
+				waits = append(waits, MountStepID(outer))
+			}
+		}
+		places = append(places, s.Mountpoint)
+		steps = append(steps, step.Step{
+			ID: MountStepID(s.Mountpoint), Title: fmt.Sprintf("mount %s of %q at %s", s.Name, fs.Label, target), After: waits,
+			Detail: []string{strings.Join(s.Options, ",")},
+			Check:  func(context.Context) (step.State, string, error) { return fs.checkMount(s, target) },
+			Do: func(context.Context, step.Reporter) error {
+				if err := fs.scan(); err != nil {
+					return err
+				}
+				return host.MountFS(fs.Devices[0], target, "btrfs", append([]string{"subvol=" + s.Name}, s.Options...)...)
+			},
+		})
+	}
+	return steps
+}
+
+func within(path, outer string) bool {
+	return path != outer && strings.HasPrefix(path, strings.TrimSuffix(outer, "/")+"/")
+}
+
+func (fs FilesystemPlan) checkMount(s SubvolumePlan, target string) (step.State, string, error) {
+	m, mounted, err := host.MountedAt(target)
+	if err != nil {
+		return 0, "", err
+	}
+	if !mounted {
+		return step.Absent, "not mounted", nil
+	}
+	if m.FSType != "btrfs" {
+		return step.Foreign, fmt.Sprintf("%s (%s) is mounted at %s", m.Source, m.FSType, target), nil
+	}
+	fsid, _, err := filesystemAt(target)
+	if err != nil {
+		return 0, "", err
+	}
+	switch {
+	case fs.UUID != "" && fsid != fs.UUID, fs.UUID == "" && !fs.isMember(m.Source):
+		return step.Foreign, fmt.Sprintf("the btrfs %s is mounted at %s", fsid, target), nil
+	case m.Root != "/"+s.Name:
+		return step.Foreign, fmt.Sprintf("the subvolume %s is mounted at %s", m.Root, target), nil
+	}
+	return step.Done, "", nil
+}

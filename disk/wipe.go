@@ -1,0 +1,68 @@
+package disk
+
+import (
+	"fmt"
+	"os"
+	"slices"
+)
+
+// wipeHead and wipeTail are how much of the beginning and of the end of a disk
+// or partition is zeroed: every signature that Probe knows lies within.
+// LUKS2's second header can begin as late as 4 MiB; ZFS keeps two labels of
+// 256 KiB at each end, md its superblock in the last 64 KiB.
+const (
+	wipeHead = 8 << 20
+	wipeTail = 1 << 20
+)
+
+// span is a part of a disk, in bytes.
+type span struct{ offset, size uint64 }
+
+// wipeSpans are the parts of the disk that are zeroed before its table is
+// written: the ends of the old partitions, of the new ones, and of the disk.
+// The disk's own ends come last, so that a wipe cut short leaves a disk that
+// still shows what it held.
+func (dp DiskPlan) wipeSpans() []span {
+	var spans []span
+	ends := func(offset, size uint64) {
+		if offset >= dp.Disk.Size {
+			return
+		}
+		size = min(size, dp.Disk.Size-offset)
+		head, tail := min(size, wipeHead), min(size, wipeTail)
+		spans = append(spans, span{offset, head}, span{offset + size - tail, tail})
+	}
+	for _, p := range dp.Disk.Partitions {
+		ends(p.Start, p.Size)
+	}
+	for _, s := range dp.Disk.Signatures {
+		if s.Offset > wipeHead && s.Offset < dp.Disk.Size {
+			ends(s.Offset, min(wipeTail, dp.Disk.Size-s.Offset))
+		}
+	}
+	for _, p := range dp.Table.Partitions {
+		ends(p.Start, p.Size)
+	}
+	spans = slices.Compact(spans)
+	tail := min(uint64(wipeTail), dp.Disk.Size)
+	head := min(uint64(alignment), dp.Disk.Size)
+	return append(spans, span{dp.Disk.Size - tail, tail}, span{0, head})
+}
+
+// zero writes zeros over the spans, and waits for the disk to have them.
+func zero(file *os.File, spans []span) error {
+	zeros := make([]byte, 1<<20)
+	for _, s := range spans {
+		for done := uint64(0); done < s.size; {
+			n := min(s.size-done, uint64(len(zeros)))
+			if _, err := file.WriteAt(zeros[:n], int64(s.offset+done)); err != nil {
+				return fmt.Errorf("wiping old signatures: %w", err)
+			}
+			done += n
+		}
+		if err := file.Sync(); err != nil {
+			return fmt.Errorf("wiping old signatures: %w", err)
+		}
+	}
+	return nil
+}
