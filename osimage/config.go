@@ -111,7 +111,7 @@ func charset(lang string) string {
 func (p Plan) fstab() string {
 	rows := [][]string{}
 	for _, m := range p.Mounts {
-		options := strings.Join(m.Options, ",")
+		options := strings.Join(m.fstabOptions(), ",")
 		if options == "" {
 			options = "defaults"
 		}
@@ -121,6 +121,19 @@ func (p Plan) fstab() string {
 		rows = append(rows, []string{p.Swap, "none", "swap", "defaults", "0 0"})
 	}
 	return table(rows)
+}
+
+// fstabOptions adds what keeps a boot from waiting: the init mounts a pool, or
+// leaves it out when disks are missing, and systemd is to do neither by itself
+// (docs/boot.md); and a host without its ESP runs all the same.
+func (m Mount) fstabOptions() []string {
+	switch {
+	case m.Pool:
+		return append(slices.Clone(m.Options), "noauto", "nofail", "x-systemd.device-timeout=5s")
+	case m.FSType == "vfat":
+		return append(slices.Clone(m.Options), "nofail", "x-systemd.device-timeout=10s")
+	}
+	return m.Options
 }
 
 // table aligns columns, for people.

@@ -27,7 +27,7 @@ func values() Values {
 			{Source: "UUID=1111", Target: "/", FSType: "btrfs", Options: []string{"subvol=root", "noatime"}, Scrub: true},
 			{Source: "UUID=1111", Target: "/home", FSType: "btrfs", Options: []string{"subvol=home", "noatime"}},
 			{Source: "UUID=ABCD-1234", Target: "/efi", FSType: "vfat", Options: []string{"umask=0077"}},
-			{Source: "UUID=2222", Target: "/mnt/vmstore", FSType: "btrfs", Options: []string{"subvol=vmstore", "noauto"}, Pool: true, Scrub: true},
+			{Source: "UUID=2222", Target: "/mnt/vmstore", FSType: "btrfs", Options: []string{"subvol=vmstore"}, Pool: true, Scrub: true},
 		},
 		ESP: "/efi", Swap: "/swap/swapfile", NFS: true, Trim: true,
 		Layout: []byte("hostname: hypervisor\n"), BootConfig: []byte("{}\n"),
@@ -98,11 +98,11 @@ func TestLiveSumStandsIn(t *testing.T) {
 
 func TestFstab(t *testing.T) {
 	p, _ := MakePlan(values(), "")
-	want := `UUID=1111       /             btrfs  subvol=root,noatime    0 0
-UUID=1111       /home         btrfs  subvol=home,noatime    0 0
-UUID=ABCD-1234  /efi          vfat   umask=0077             0 0
-UUID=2222       /mnt/vmstore  btrfs  subvol=vmstore,noauto  0 0
-/swap/swapfile  none          swap   defaults               0 0
+	want := `UUID=1111       /             btrfs  subvol=root,noatime                                       0 0
+UUID=1111       /home         btrfs  subvol=home,noatime                                       0 0
+UUID=ABCD-1234  /efi          vfat   umask=0077,nofail,x-systemd.device-timeout=10s            0 0
+UUID=2222       /mnt/vmstore  btrfs  subvol=vmstore,noauto,nofail,x-systemd.device-timeout=5s  0 0
+/swap/swapfile  none          swap   defaults                                                  0 0
 `
 	if diff := cmp.Diff(want, p.fstab()); diff != "" {
 		t.Errorf("fstab (-want +got):\n%s", diff)

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"slices"
@@ -34,11 +35,33 @@ func (f fat) make(ctx context.Context) error {
 	if err := file.Truncate(f.size); err != nil {
 		return err
 	}
-	return host.Cmd{
+	err = host.Cmd{
 		Argv: []string{"mkfs.vfat", "-F", "32", "-s", strconv.FormatInt(f.cluster/sector, 10), "-S", strconv.Itoa(sector),
-			"-n", f.label, "-i", strings.ReplaceAll(f.serial, "-", ""), f.file},
+			"-n", f.label, "--invariant", f.file},
 		Env: f.env(),
 	}.Run(ctx)
+	if err != nil {
+		return err
+	}
+	return f.writeSerial(file)
+}
+
+// writeSerial writes the volume's serial into the boot sector and its copy.
+// mkfs.vfat has an option for it, which --invariant overrides; without that,
+// the label's entry carries the time of day.
+func (f fat) writeSerial(file *os.File) error {
+	n, err := strconv.ParseUint(strings.ReplaceAll(f.serial, "-", ""), 16, 32)
+	if err != nil {
+		return fmt.Errorf("serial %q: %w", f.serial, err)
+	}
+	// BS_VolID of FAT32, and BPB_BkBootSec as mkfs.vfat sets it.
+	const serialOffset, copySector = 67, 6
+	for _, offset := range []int64{serialOffset, copySector*sector + serialOffset} {
+		if _, err := file.WriteAt(binary.LittleEndian.AppendUint32(nil, uint32(n)), offset); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // fill makes folders and copies files, each {from, to}.

@@ -45,7 +45,7 @@ func libvirtdNix(in Input) string {
 		args = []string{"lib", "pkgs"}
 		libvirtd[len(libvirtd)-1] = binding{path: []string{"qemu"}, comment: []string{
 			"OVMF: QEMU's own images since 25.11; before, Secure Boot and TPM need the full build."},
-			value: raw(inlineAttrs(qemu) + "\n// lib.optionalAttrs (lib.versionOlder lib.version \"25.11\") { ovmf.packages = [ pkgs.OVMFFull.fd ]; }")}
+			value: raw(inlineAttrs(qemu) + "\n// lib.optionalAttrs (lib.versionOlder lib.version \"25.11pre\") { ovmf.packages = [ pkgs.OVMFFull.fd ]; }")}
 	}
 	if users := l.Libvirtd.Users; len(users) > 0 {
 		body = append(body,

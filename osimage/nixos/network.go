@@ -54,10 +54,13 @@ func networkNix(in Input) string {
 	if len(v6) > 0 {
 		host("ipv6.addresses", v6)
 	}
-	interfaces = append(interfaces, binding{rawPath: `"${lanNic}".useDHCP`, value: false, comment: []string{"and the enslaved card has none."}})
+	// One binding for the card: its name is an expression, which Nix does not
+	// merge.
+	card := binding{rawPath: `"${lanNic}".useDHCP`, value: false, comment: []string{"and the enslaved card has none."}}
 	if n.MTU > 0 {
-		interfaces = append(interfaces, binding{rawPath: `"${lanNic}".mtu`, value: n.MTU})
+		card.rawPath, card.value = `"${lanNic}"`, attrs{set("useDHCP", false), set("mtu", n.MTU)}
 	}
+	interfaces = append(interfaces, card)
 
 	networking := attrs{
 		set("useNetworkd", true),
