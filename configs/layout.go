@@ -28,20 +28,22 @@ package configs
 type Layout struct {
 	Hostname   string     `yaml:"hostname" doc:"the host's name; one DNS label" form:"hostname" example:"hypervisor"`
 	Seed       string     `yaml:"seed,omitempty" doc:"what the UUIDs on the disks are derived from; change it to give a reinstalled host new identities" form:"word" default:"=hostname" example:"hypervisor-2026"`
-	OS         *OS        `yaml:"os,omitempty" doc:"the system disk and what is installed on it; absent: this host's system is left alone"`
-	Pools      []Pool     `yaml:"pools,omitempty" doc:"btrfs RAID1 pools by name, each disk in a LUKS2 volume of its own" mapkey:"Name" keyform:"pool"`
-	Encryption Encryption `yaml:"encryption,omitempty" doc:"how the LUKS volumes are unlocked"`
+	OS         *OS        `yaml:"os,omitempty" doc:"the system disk and what is installed on it; absent: this host's system is left alone" example:"{disk: /dev/disk/by-id/nvme-Samsung_SSD_970_EVO_500GB_S466NX0M712345A, nixos: {flake: github:me/infra#hypervisor}}"`
+	Pools      []Pool     `yaml:"pools,omitempty" doc:"btrfs RAID1 pools by name, each disk in a LUKS2 volume of its own" mapkey:"Name" keyform:"pool" example:"{bulk: {disks: [/dev/disk/by-id/ata-ST4000VN008-2DR166_ZGY0A1B2, /dev/disk/by-id/ata-ST2000VN004-2E4164_Z523C4D5], storage_media: hdd}}"`
+	Encryption Encryption `yaml:"encryption,omitempty" doc:"how the LUKS volumes are unlocked" example:"{usb_keys: [{uuid: 8B34-7D3C}]}"`
 
-	Network    *Network    `yaml:"network,omitempty" doc:"the bridge that puts VMs on the LAN"`
-	NFSExports *NFSExports `yaml:"nfs_exports,omitempty" doc:"directories served by NFS"`
-	Locale     Locale      `yaml:"locale,omitempty" doc:"language, time zone and keyboard"`
-	Users      []User      `yaml:"users,omitempty" doc:"accounts of the installed system"`
-	Libvirtd   Libvirtd    `yaml:"libvirtd,omitempty" doc:"who may use libvirt"`
+	Network    *Network    `yaml:"network,omitempty" doc:"the bridge that puts VMs on the LAN" example:"{nic: enp5s0}"`
+	NFSExports *NFSExports `yaml:"nfs_exports,omitempty" doc:"directories served by NFS" example:"{exports: [{path: /mnt/bulk/apps-vm}]}"`
+	Locale     Locale      `yaml:"locale,omitempty" doc:"language, time zone and keyboard" example:"{timezone: Europe/Brussels, keymap: be}"`
+	Users      []User      `yaml:"users,omitempty" doc:"accounts of the installed system" example:"[{name: snyssen, groups: [wheel]}]"`
+	Libvirtd   Libvirtd    `yaml:"libvirtd,omitempty" doc:"who may use libvirt" example:"{users: [snyssen]}"`
 
 	VMPlan `yaml:",inline"`
 
 	// Path is the file the layout was read from; errors name it.
 	Path string `yaml:"-" json:"-"`
+	// Source is the file's text as it was read, without what --vms replaced.
+	Source []byte `yaml:"-" json:"-"`
 }
 
 // VMPlan holds the libvirt_* keys, which are those of the Ansible role that
@@ -53,7 +55,7 @@ type VMPlan struct {
 	DomainType    string `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu" default:"kvm"`
 	DiskTemplate  string `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs" form:"file" example:"/etc/hvinstall/disk.xml.tmpl"`
 	ISOTemplate   string `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs" form:"file" example:"/etc/hvinstall/iso.xml.tmpl"`
-	VMs           []VM   `yaml:"libvirt_vms,omitempty" doc:"the VMs, each present or absent"`
+	VMs           []VM   `yaml:"libvirt_vms,omitempty" doc:"the VMs, each present or absent" example:"[{name: myvm, state: absent}]"`
 }
 
 // DiskRef names a disk by its /dev/disk/by-id path: a string, or a mapping
@@ -67,7 +69,7 @@ type DiskRef struct {
 
 // OS is the system disk: an ESP and one LUKS2 volume holding btrfs.
 type OS struct {
-	Disk         DiskRef     `yaml:"disk" doc:"the system disk"`
+	Disk         DiskRef     `yaml:"disk" doc:"the system disk" example:"/dev/disk/by-id/nvme-Samsung_SSD_970_EVO_500GB_S466NX0M712345A"`
 	ESPSize      Size        `yaml:"esp_size,omitempty" doc:"EFI system partition; at least 256MiB" default:"1GiB" min:"268435456" max:"68719476736"`
 	Subvolumes   []Subvolume `yaml:"subvolumes,omitempty" doc:"btrfs subvolumes and where each is mounted" default:"={root: /, home: /home, nix: /nix}; without nix for an image" mapkey:"Name" mapvalue:"Mountpoint" keyform:"subvolume" form:"path" example:"{root: /, home: /home, nix: /nix}"`
 	SwapSize     Size        `yaml:"swap_size,omitempty" doc:"a swapfile in a subvolume of its own; absent: none" min:"16777216" max:"4398046511104" example:"8GiB"`
@@ -75,14 +77,14 @@ type OS struct {
 	StorageMedia string      `yaml:"storage_media,omitempty" doc:"ssd: discard on; hdd: off" enum:"ssd,hdd" default:"ssd"`
 	Adopt        bool        `yaml:"adopt,omitempty" doc:"keep the LUKS volume and file system already on the disk although hvinstall did not make them; nothing is erased" default:"=false"`
 	KernelArgs   []string    `yaml:"kernel_args,omitempty" doc:"added to the installed kernel's command line" form:"kernel_arg" example:"[intel_iommu=on]"`
-	Image        *Image      `yaml:"image,omitempty" doc:"install this squashfs; exactly one of image and nixos"`
-	NixOS        *NixOS      `yaml:"nixos,omitempty" doc:"install NixOS; exactly one of image and nixos"`
+	Image        *Image      `yaml:"image,omitempty" doc:"install this squashfs; exactly one of image and nixos" example:"{url: file:///run/hvinstall/live/hvinstall/root.squashfs}"`
+	NixOS        *NixOS      `yaml:"nixos,omitempty" doc:"install NixOS; exactly one of image and nixos" example:"{flake: github:me/infra#hypervisor}"`
 }
 
 // Subvolume is a btrfs subvolume of the OS file system.
 type Subvolume struct {
-	Name       string `yaml:"name" doc:"its name"`
-	Mountpoint string `yaml:"mountpoint" doc:"where it is mounted"`
+	Name       string `yaml:"name" doc:"its name" example:"home"`
+	Mountpoint string `yaml:"mountpoint" doc:"where it is mounted" example:"/home"`
 }
 
 // Image is a root file system as squashfs.
@@ -107,7 +109,7 @@ type NixOS struct {
 // Pool is a btrfs RAID1 file system, data and metadata, over LUKS2 volumes.
 type Pool struct {
 	Name         string    `yaml:"-"`
-	Disks        []DiskRef `yaml:"disks" doc:"two or more disks"`
+	Disks        []DiskRef `yaml:"disks" doc:"two or more disks" example:"[/dev/disk/by-id/ata-ST4000VN008-2DR166_ZGY0A1B2, {id: /dev/disk/by-id/ata-ST2000VN004-2E4164_Z523C4D5, size: 2TB}]"`
 	StorageMedia string    `yaml:"storage_media" doc:"ssd: discard on; hdd: off; checked against the kernel's rotational flag" enum:"ssd,hdd"`
 	Mountpoint   string    `yaml:"mountpoint,omitempty" doc:"where it is mounted; below /mnt, /srv or /var/lib" default:"=/mnt/POOL" form:"path" example:"/mnt/vmstore"`
 	MountOptions []string  `yaml:"mount_options,omitempty" doc:"btrfs mount options" default:"compress=zstd,noatime" form:"mount_option"`
@@ -117,7 +119,7 @@ type Pool struct {
 
 // Encryption is how the LUKS volumes are unlocked at boot.
 type Encryption struct {
-	USBKeys            []USBKey `yaml:"usb_keys,omitempty" doc:"USB sticks, each with a key of its own in a keyslot of its own"`
+	USBKeys            []USBKey `yaml:"usb_keys,omitempty" doc:"USB sticks, each with a key of its own in a keyslot of its own" example:"[{uuid: 8B34-7D3C}]"`
 	KeyFilename        string   `yaml:"key_filename,omitempty" doc:"the key file in the stick's root" default:"=hostname" form:"fat_name" example:"hypervisor"`
 	FallbackToPassword *bool    `yaml:"fallback_to_password,omitempty" doc:"ask for the passphrase when no stick unlocks" default:"true"`
 	KeyWait            Duration `yaml:"key_wait,omitempty" doc:"how long boot waits for a stick before it asks for the passphrase" default:"10s" min:"1" max:"600"`
@@ -132,7 +134,7 @@ type USBKey struct {
 // Network is the bridge and the host's own address on it.
 type Network struct {
 	Bridge    string   `yaml:"bridge,omitempty" doc:"the bridge; at most 15 bytes" default:"br0" form:"ifname"`
-	NIC       NIC      `yaml:"nic,omitempty" doc:"the NIC enslaved to the bridge: a name or {mac: ...}; absent: the one with the default route"`
+	NIC       NIC      `yaml:"nic,omitempty" doc:"the NIC enslaved to the bridge: a name or {mac: ...}; absent: the one with the default route" example:"enp5s0"`
 	DHCP      *bool    `yaml:"dhcp,omitempty" doc:"ask the LAN for an address; off when addresses are given" default:"=true without addresses" example:"true"`
 	Addresses []string `yaml:"addresses,omitempty" doc:"static addresses with their prefix length: 192.168.1.10/24" form:"address" single:"true" example:"[192.168.1.10/24]"`
 	Gateway   []string `yaml:"gateway,omitempty" doc:"default gateways, one for each address family; a single one may be written plainly" form:"ip" single:"true" example:"192.168.1.1"`
@@ -150,7 +152,7 @@ type NIC struct {
 // NFSExports are the directories served to the LAN.
 type NFSExports struct {
 	LanCIDR string      `yaml:"lan_cidr,omitempty" doc:"clients of an export that names none" default:"192.168.1.0/24" form:"cidr"`
-	Exports []NFSExport `yaml:"exports" doc:"the exported directories"`
+	Exports []NFSExport `yaml:"exports" doc:"the exported directories" example:"[{path: /mnt/bulk/apps-vm}]"`
 }
 
 // NFSExport is one exported directory.
@@ -192,9 +194,9 @@ type VM struct {
 	RAMMB      int       `yaml:"ram_mb,omitempty" doc:"memory in MiB" default:"2048" min:"64" max:"16777216"`
 	MACAddress string    `yaml:"mac_address,omitempty" doc:"static MAC, for DHCP reservations" default:"=derived from host and name" form:"mac"`
 	DiskGB     int       `yaml:"disk_gb,omitempty" doc:"virtual disk size in GiB; only enlarges, never shrinks" min:"1" max:"65536" example:"32"`
-	DiskImage  *VMDisk   `yaml:"disk_image,omitempty" doc:"an appliance's disk; exactly one of disk_image and iso_image"`
-	ISOImage   *VMISO    `yaml:"iso_image,omitempty" doc:"an installer; exactly one of disk_image and iso_image"`
-	USBDevices []USBHost `yaml:"usb_devices,omitempty" doc:"host USB devices handed to the VM"`
+	DiskImage  *VMDisk   `yaml:"disk_image,omitempty" doc:"an appliance's disk; exactly one of disk_image and iso_image" example:"{url: https://example.org/haos_ova.qcow2.xz, dest: /mnt/vmstore/haos/haos.qcow2}"`
+	ISOImage   *VMISO    `yaml:"iso_image,omitempty" doc:"an installer; exactly one of disk_image and iso_image" example:"{url: https://example.org/installer.iso, dest: /mnt/vmstore/testvm/installer.iso}"`
+	USBDevices []USBHost `yaml:"usb_devices,omitempty" doc:"host USB devices handed to the VM" example:"[{vendor_id: 0x1a86, product_id: 0x7523}]"`
 	Bridge     string    `yaml:"bridge,omitempty" doc:"the bridge its NIC is plugged into" default:"=libvirt_default_bridge" form:"ifname" example:"br0"`
 	Autostart  *bool     `yaml:"autostart,omitempty" doc:"started with the host" default:"true"`
 	Running    *bool     `yaml:"running,omitempty" doc:"started by a run when it is not running" default:"true"`
@@ -202,8 +204,8 @@ type VM struct {
 	BootOrder  int       `yaml:"boot_order,omitempty" doc:"VMs start in ascending order after a host boot" default:"=last" min:"1" max:"9999" example:"1"`
 	BootDelay  Duration  `yaml:"boot_delay,omitempty" doc:"wait after starting this VM before the next" min:"0" max:"3600" default:"=none" example:"30s"`
 	NoCOW      bool      `yaml:"nocow,omitempty" doc:"chattr +C on the VM's empty directory: faster, but btrfs cannot heal its images" default:"=false"`
-	Firmware   Firmware  `yaml:"firmware,omitempty" doc:"UEFI, Secure Boot, TPM"`
-	CloudInit  *Cloud    `yaml:"cloud_init,omitempty" doc:"a NoCloud seed image"`
+	Firmware   Firmware  `yaml:"firmware,omitempty" doc:"UEFI, Secure Boot, TPM" example:"{tpm: true}"`
+	CloudInit  *Cloud    `yaml:"cloud_init,omitempty" doc:"a NoCloud seed image" example:"{user_data: /etc/hvinstall/haos.user-data}"`
 }
 
 // VMDisk is an appliance image.

@@ -54,7 +54,7 @@ func load(name string, data []byte, vmsName string, vms []byte) (*Layout, error)
 	if len(d.errors) > 0 {
 		return nil, d.errors.sorted()
 	}
-	l.Path = name
+	l.Path, l.Source = name, data
 	return l, nil
 }
 

@@ -44,6 +44,7 @@ func TestHypervisor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	got.Source = nil
 	on, off := true, false
 	options := []string{"compress=zstd", "noatime"}
 	nfs := []string{"rw", "sync", "no_subtree_check"}
