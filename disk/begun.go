@@ -38,3 +38,19 @@ func isBegun(disk io.ReaderAt, size uint64, sector uint32, tableGUID string) (bo
 	}
 	return bytes.Equal(have, want), nil
 }
+
+// foundBegun is isBegun for the signature readers. Right after a table's first
+// write the mark is not there yet; the entries are zero then.
+func foundBegun(c *content, sector uint32, tableGUID string) bool {
+	s := uint64(max(sector, 512))
+	if c.size < 1<<20 {
+		return false
+	}
+	want := begunMark(tableGUID, sector)
+	have := c.at(begunOffset(c.size, sector), uint64(len(want)))
+	if have == nil {
+		return false
+	}
+	entries := c.at(2*s, gptEntriesSize)
+	return bytes.Equal(have, want) || entries != nil && allZero(entries) && c.is(s, "EFI PART")
+}

@@ -37,6 +37,9 @@ type Disk struct {
 	Holders        []Holder    `json:"holders,omitempty"`   // of the whole disk; partitions have their own
 	Signatures     []Signature `json:"signatures,omitempty"`
 	Partitions     []Partition `json:"partitions,omitempty"`
+	// Begun is the mark of a disk that hvinstall began to make and did not
+	// complete: nothing on it can be anybody's data.
+	Begun bool `json:"begun,omitempty"`
 }
 
 // Partition is one partition that the kernel or the table knows.

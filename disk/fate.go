@@ -71,8 +71,14 @@ func (p *planner) ours(dp *DiskPlan) Fate {
 		case "luks":
 			luks, found := find(have.Signatures, "luks2", "luks1")
 			switch {
-			case !found && len(have.Signatures) == 0:
+			case !found && dp.Disk.Begun:
 				complete = false
+			case !found && !slices.ContainsFunc(have.Signatures, func(s Signature) bool { return s.Type != UnknownData }):
+				// Whoever formats it anew loses what is behind the header for good.
+				p.refuse("header-lost", dp.ID, "bring the header back from its backup on another volume of this host (cryptsetup luksHeaderRestore), "+
+					"or, if nothing of it is needed, give the layout another seed: and run again with --erase "+dp.ID,
+					"partition %d held the volume %s once, and its LUKS header is gone", have.Number, dp.Mapping)
+				return Refuse
 			case found && luks.UUID == dp.VolumeUUID:
 				dp.VolumeExists = true
 			default:
@@ -87,7 +93,7 @@ func (p *planner) ours(dp *DiskPlan) Fate {
 			}
 		}
 	}
-	if complete {
+	if complete && !dp.Disk.Begun {
 		return Keep
 	}
 	return Resume

@@ -230,7 +230,8 @@ func TestKeptEvenWithErase(t *testing.T) {
 
 func TestInterruptedIsResumed(t *testing.T) {
 	in := asInstalled(house())
-	in.Facts.Disks[1].Partitions[0].Signatures = nil                      // partitioned, not formatted
+	in.Facts.Disks[1].Partitions[0].Signatures = nil // partitioned, not formatted
+	in.Facts.Disks[1].Begun = true
 	in.Facts.Disks[2].Partitions, in.Facts.Disks[2].Signatures = nil, nil // not begun
 	plan, refusals := MakePlan(in)
 	if len(refusals) > 0 {
@@ -241,6 +242,19 @@ func TestInterruptedIsResumed(t *testing.T) {
 	}
 	if plan.Filesystems[1].Fate != Resume {
 		t.Errorf("pool's fate = %s, want resume", plan.Filesystems[1].Fate)
+	}
+}
+
+// TestLostHeaderIsNotFormatted: a disk of ours that was complete once and whose
+// LUKS header is gone may have data behind it.
+func TestLostHeaderIsNotFormatted(t *testing.T) {
+	for _, content := range [][]Signature{nil, {{Type: UnknownData}}} {
+		in := asInstalled(house())
+		in.Facts.Disks[1].Partitions[0].Signatures = content
+		plan, refusals := MakePlan(in)
+		if got := codes(refusals); !slices.Equal(got, []string{"header-lost"}) || plan.Disks[1].Fate != Refuse {
+			t.Errorf("content %v: refusals = %v, fate %s; want header-lost", content, refusals, plan.Disks[1].Fate)
+		}
 	}
 }
 

@@ -105,6 +105,9 @@ func (m *machine) readContent(d *Disk) {
 	for _, t := range readTables(c, found) {
 		d.Signatures = append(d.Signatures, t.signature)
 		d.Partitions = mergePartitions(d.Partitions, t.partitions)
+		if t.signature.Type == "gpt" && t.signature.UUID != "" {
+			d.Begun = foundBegun(c, d.LogicalSector, t.signature.UUID)
+		}
 	}
 	d.Signatures = append(d.Signatures, found...)
 	if c.err != nil {

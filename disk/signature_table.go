@@ -45,25 +45,27 @@ func readGPT(c *content) (table, bool) {
 			places = append(places, place{other, other})
 		}
 	}
-	damaged := -1
+	damaged, uuid := -1, ""
 	for i, p := range places {
 		if !c.is(p.offset, "EFI PART") {
 			continue
 		}
-		if t, ok := gptAt(c, p.offset, p.sector); ok {
+		t, ok := gptAt(c, p.offset, p.sector)
+		if ok {
 			return t, true
 		}
-		if damaged < 0 {
-			damaged = i
+		if damaged < 0 || uuid == "" {
+			damaged, uuid = i, t.signature.UUID
 		}
 	}
 	if damaged >= 0 {
-		return table{signature: Signature{Type: "gpt", Offset: places[damaged].offset}}, true
+		return table{signature: Signature{Type: "gpt", UUID: uuid, Offset: places[damaged].offset}}, true
 	}
 	return table{}, false
 }
 
 // gptAt reads the table whose header is at offset, see UEFI 2.10 chapter 5.3.
+// A header that is valid alone, without its entries, still gives the GUID.
 func gptAt(c *content, offset, sector uint64) (table, bool) {
 	raw := c.at(offset, min(sector, 512))
 	if len(raw) < 92 {
@@ -87,7 +89,7 @@ func gptAt(c *content, offset, sector uint64) (table, bool) {
 	}
 	entries := c.at(first*sector, count*width)
 	if entries == nil || crc32.ChecksumIEEE(entries) != binary.LittleEndian.Uint32(h[88:]) {
-		return table{}, false
+		return t, false
 	}
 	for i := range count {
 		e := entries[i*width : (i+1)*width]
