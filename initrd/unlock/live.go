@@ -54,6 +54,9 @@ func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) err
 	if err := mountImage(file); err != nil {
 		return err
 	}
+	if err := putSelf(); err != nil {
+		return err
+	}
 	report.Mounted = uptime()
 	con.say("%s is mounted", image)
 	return nil
