@@ -124,6 +124,7 @@ func shell(t *testing.T, vm *testvm.VM, command string) string {
 const zoo = `
 d() { readlink -f /dev/disk/by-id/$1; }
 mib() { dd if=/dev/zero of=$1 bs=1M count=1 2>/dev/null; }
+modprobe -a btrfs raid1 bcache xfs exfat vfat dm_crypt
 mkdir -p /run/lvm /run/lock/lvm /etc/lvm /mnt/pool /mnt/ext
 A=$(d virtio-btrfs-a) B=$(d virtio-btrfs-b)
 mkfs.btrfs -q -L pool -d raid1 -m raid1 $A $B
@@ -186,7 +187,7 @@ func TestZoo(t *testing.T) {
 		t.Fatal(err)
 	}
 	g := testvm.Guest{
-		Config:   testvm.Config{Timeout: 8 * time.Minute, Drives: drives, NICs: []testvm.NIC{{PCIBus: 5, MAC: "52:54:00:12:34:56"}}},
+		Config:   testvm.Config{Timeout: 8 * time.Minute, Drives: drives},
 		Programs: []string{"mdadm", "lvm", "mkfs.ntfs", "mkfs.xfs", "mkfs.exfat", "mkfs.f2fs", "make-bcache", "sfdisk", "setpriv"},
 		Modules:  []string{"md_mod", "raid1", "bcache", "xfs", "exfat"},
 	}
@@ -268,11 +269,6 @@ func TestZoo(t *testing.T) {
 	if d := bySerial["stick"]; d.Called() != "usb-QEMU_QEMU_HARDDISK_stick-0:0" || len(VFATs(d)) != 1 || VFATs(d)[0].UUID != "8B34-7D3C" {
 		t.Errorf("stick: %s %+v", d.Called(), d.Signatures)
 	}
-	nics := facts.Network.NICs
-	if len(nics) != 1 || nics[0].Name != "enp5s0" || nics[0].MAC != "52:54:00:12:34:56" || nics[0].Kind != "physical" || nics[0].Driver != "virtio_net" || nics[0].Bus != "pci-0000:05:00.0" {
-		t.Errorf("NICs: %+v", nics)
-	}
-
 	// The same without root: from sysfs and udev's database alone.
 	shell(t, vm, "cp /share/hvinstall /tmp/ && chmod 755 /tmp /tmp/hvinstall && setpriv --reuid=1000 --clear-groups /tmp/hvinstall discover --json >/share/user.json")
 	data, err := os.ReadFile(filepath.Join(share, "user.json"))
@@ -299,4 +295,45 @@ func TestZoo(t *testing.T) {
 	}
 	// As a benchmark's figure, not a bound: a guest under TCG is slow.
 	t.Logf("discover of %d disks: %s", len(drives), strings.TrimSpace(shell(t, vm, "echo 3 >/proc/sys/vm/drop_caches; cut -d' ' -f1 /proc/uptime; /share/hvinstall discover >/dev/null; cut -d' ' -f1 /proc/uptime")))
+}
+
+// TestSpecMachine boots a guest with the disks of the specification's host, in
+// their real sizes, and keeps what discover sees: testdata/machines is made
+// from it.
+func TestSpecMachine(t *testing.T) {
+	hdd := func(serial, product string, size int64) testvm.Drive {
+		return testvm.Drive{Model: testvm.SATA, Serial: serial, Product: product, Size: size, Sector: 4096, Logical: 512}
+	}
+	g := testvm.Guest{Config: testvm.Config{
+		Timeout: 4 * time.Minute,
+		Drives: []testvm.Drive{
+			{Model: testvm.NVMe, Serial: "S466NX0M712345A", Size: 500107862016},
+			{Model: testvm.NVMe, Serial: "S467NX0M801234B", Size: 1000204886016},
+			{Model: testvm.NVMe, Serial: "20473A800123", Size: 1000204886016},
+			{Model: testvm.NVMe, Serial: "50026B7683A1B2C3", Size: 500107862016},
+			hdd("ZGY0A1B2", "ST4000VN008-2DR166", 4000787030016),
+			hdd("Z523C4D5", "ST2000VN004-2E4164", 2000398934016),
+			hdd("WD-WCC4M6E7F8G9", "WDC WD20EFRX-68EUZN0", 2000398934016),
+			{Model: testvm.USB, Serial: "4C530001230101117392", Size: 15376318464},
+		},
+		NICs: []testvm.NIC{{PCIBus: 5, MAC: "3c:7c:3f:12:34:56"}},
+	}}
+	_, _, facts := discoverGuest(t, "spec", g, "true\n", nil)
+	if n := len(facts.Disks.Disks); n != 8 {
+		t.Fatalf("%d disks, want 8", n)
+	}
+	for _, d := range facts.Disks.Disks {
+		if !d.Blank() || len(d.ByID) == 0 {
+			t.Errorf("%s: %s, by-id %q; want blank, with a name", d.Called(), d.Content(), d.ByID)
+		}
+	}
+	for _, id := range []string{"ata-ST4000VN008-2DR166_ZGY0A1B2", "ata-ST2000VN004-2E4164_Z523C4D5", "ata-WDC_WD20EFRX-68EUZN0_WD-WCC4M6E7F8G9"} {
+		if found := facts.Disks.ByName(id); len(found) != 1 || !found[0].Rotational || found[0].PhysicalSector != 4096 {
+			t.Errorf("%s: %+v", id, found)
+		}
+	}
+	nics := facts.Network.NICs
+	if len(nics) != 1 || nics[0].Name != "enp5s0" || nics[0].MAC != "3c:7c:3f:12:34:56" || nics[0].Kind != "physical" || nics[0].Driver != "virtio_net" || nics[0].Bus != "pci-0000:05:00.0" {
+		t.Errorf("NICs: %+v", nics)
+	}
 }

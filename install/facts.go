@@ -5,6 +5,7 @@ import (
 
 	"hvinstall/disk"
 	"hvinstall/net/bridge"
+	"hvinstall/vmstore"
 )
 
 // FactsVersion is the form of Facts as JSON. Fields are added within a
@@ -32,6 +33,9 @@ type Facts struct {
 	OS             string       `json:"os,omitempty"`             // os-release's ID and version, as "debian 12"
 	Disks          disk.Facts   `json:"disks"`
 	Network        bridge.Facts `json:"network"`
+
+	// VMs is there when a layout with VMs was at hand; see ProbeVMs.
+	VMs *vmstore.Facts `json:"vms,omitempty"`
 }
 
 // Memory is in bytes.

@@ -13,7 +13,10 @@ import (
 	"hvinstall/configs"
 	"hvinstall/crypt"
 	"hvinstall/disk"
+	"hvinstall/net/bridge"
+	"hvinstall/osimage"
 	"hvinstall/step"
+	"hvinstall/vmstore"
 )
 
 // TargetRoot is where the host's file systems are mounted while it is
@@ -40,6 +43,8 @@ type Input struct {
 	Facts  Facts
 	Erase  []string // by-id names of disks that may be erased although they hold data
 	Only   []Part   // empty: every part
+	// LiveSum is the sum that the live medium states for its own image.
+	LiveSum string
 }
 
 // Plan is what a run would make true, and what speaks against it.
@@ -52,6 +57,9 @@ type Plan struct {
 	Root     string         `json:"root"`
 	Disk     disk.Plan      `json:"disk"`
 	Crypt    crypt.Plan     `json:"crypt"`
+	OS       *osimage.Plan  `json:"os,omitempty"`      // of an image host
+	Network  *bridge.Plan   `json:"network,omitempty"` // nil: the layout asks for no bridge
+	VMs      *vmstore.Plan  `json:"vms,omitempty"`     // nil: the layout has none
 	Refusals []step.Refusal `json:"refusals,omitempty"`
 	Warnings []string       `json:"warnings,omitempty"`
 	// Digest names exactly this plan on exactly these disks: --confirm takes
@@ -66,8 +74,20 @@ func Make(in Input) Plan {
 	if len(p.Parts) == 0 {
 		p.Parts = Parts()
 	}
-	if p.Has(PartDisks) || p.Has(PartOS) {
-		p.disks(in)
+	// Every part knows the disks' plan; what speaks against it matters only to
+	// the parts that need the disks.
+	p.disks(in)
+	if !p.Has(PartDisks) && !p.Has(PartOS) {
+		p.Refusals = nil
+	}
+	if p.Has(PartOS) {
+		p.system(in)
+	}
+	if p.Has(PartNet) {
+		p.network(in)
+	}
+	if p.Has(PartVMs) {
+		p.vms(in)
 	}
 	p.digest()
 	return p
@@ -126,8 +146,8 @@ func (p *Plan) keysAreThere(in Input) {
 		}
 		var seen []string
 		for _, d := range in.Facts.Disks.Disks {
-			for _, fat := range vfats(d) {
-				seen = append(seen, fat)
+			for _, fat := range VFATs(d) {
+				seen = append(seen, fat.UUID)
 			}
 		}
 		if !slices.ContainsFunc(seen, func(s string) bool { return strings.EqualFold(s, k.UUID) }) {
@@ -135,26 +155,9 @@ func (p *Plan) keysAreThere(in Input) {
 			if len(seen) > 0 {
 				hint += "; VFAT volumes seen: " + strings.Join(seen, ", ")
 			}
-			p.Refusals = append(p.Refusals, step.Refusal{Code: "stick-missing", Where: "USB key " + k.UUID, What: "no VFAT with this UUID is plugged in", Hint: hint})
+			p.refuse("stick-missing", "USB key "+k.UUID, "no VFAT with this UUID is plugged in", hint)
 		}
 	}
-}
-
-// vfats lists the volume serials of the VFATs on a disk.
-func vfats(d disk.Disk) []string {
-	var uuids []string
-	add := func(signatures []disk.Signature) {
-		for _, s := range signatures {
-			if s.Type == "vfat" && s.UUID != "" {
-				uuids = append(uuids, s.UUID)
-			}
-		}
-	}
-	add(d.Signatures)
-	for _, part := range d.Partitions {
-		add(part.Signatures)
-	}
-	return uuids
 }
 
 func media(l *configs.Layout, d disk.DiskPlan) string {
@@ -190,11 +193,16 @@ func root(in Input) string {
 func (p Plan) Erases() []string {
 	var ids []string
 	for _, d := range p.Disk.Disks {
-		if d.Fate == disk.Erase {
+		if d.Fate == disk.Erase && p.Has(PartDisks) {
 			ids = append(ids, d.ID)
 		}
 	}
 	return ids
+}
+
+// refuse adds a refusal.
+func (p *Plan) refuse(code, where, what, hint string) {
+	p.Refusals = append(p.Refusals, step.Refusal{Code: code, Where: where, What: what, Hint: hint})
 }
 
 // Differs reports whether, as far as the facts tell, there is something to do.

@@ -19,9 +19,10 @@ const (
 	smallestPoolDisk  = 8 << 30   // bytes
 )
 
-// CanHoldKey reports whether a disk is a USB stick to keep a key on.
+// CanHoldKey reports whether a disk is a USB stick to keep a key on. The
+// kernel takes sticks for rotating, so their size tells them from hard disks.
 func CanHoldKey(d disk.Disk) bool {
-	return d.Transport == "usb" && !d.Rotational && d.Size <= largestStick && !d.Live && !d.ReadOnly
+	return d.Transport == "usb" && d.Size <= largestStick && !d.Live && !d.ReadOnly
 }
 
 // VFATs are the VFAT volumes of a disk that have a UUID.
@@ -153,7 +154,7 @@ func (s *starter) system(free *[]disk.Disk) bool {
 }
 
 // liveImage is the image on the live stick, whose sum is beside it.
-const liveImage = "file:///run/hvinstall/live/hvinstall/rootfs.squashfs"
+const liveImage = "file:///run/hvinstall/live/hvinstall/root.squashfs"
 
 // disk writes a disk with its size as an expectation, so that a wrong one is
 // noticed.

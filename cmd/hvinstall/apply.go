@@ -3,80 +3,277 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"path/filepath"
 	"strings"
+	"time"
 
+	"hvinstall/crypt"
 	"hvinstall/disk"
+	"hvinstall/host"
+	"hvinstall/initrd"
 	"hvinstall/install"
+	"hvinstall/step"
 
 	"golang.org/x/term"
 )
 
-// apply shows the plan, asks for consent, and runs it.
-func (f *installFlags) apply(ctx context.Context, t terminal, plan install.Plan) int {
-	screen := t.out
-	if f.json {
-		screen = t.err
-	}
-	look := styleOf(screen)
-	writePreview(screen, look, plan)
-	if len(plan.Refusals) > 0 {
-		return exitRefused
-	}
-	if err := f.consent(t, screen == t.err, plan); err != nil {
-		fmt.Fprintf(t.err, "\nhvinstall: %v\n", err)
-		return exitRefused
-	}
-	_ = ctx
-	return exitFailed
-}
-
 // errNoConsent is an answer other than yes.
 var errNoConsent = errors.New("not confirmed; nothing was written")
 
-// consent makes sure that somebody wants exactly this plan.
-func (f *installFlags) consent(t terminal, toErr bool, plan install.Plan) error {
-	erased := plan.Erases()
+// session is one run of the installer that writes.
+type session struct {
+	*installFlags
+	t      terminal
+	screen io.Writer // for people; standard error with --json
+	style  style
+	plan   install.Plan
+}
+
+// apply shows the plan, asks for consent, carries it out and verifies it.
+func (f *installFlags) apply(ctx context.Context, t terminal, plan install.Plan) int {
+	r := session{installFlags: f, t: t, screen: t.out, plan: plan}
+	if f.json {
+		r.screen = t.err
+	}
+	r.style = styleOf(r.screen)
+	if len(plan.Refusals) > 0 {
+		writePreview(r.screen, r.style, plan)
+		return exitRefused
+	}
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(t.err, "hvinstall: this must be run as root; 'hvinstall --plan FILE --dry-run' looks and shows without")
+		return exitFailed
+	}
+	if missing := plan.MissingPrograms(); len(missing) > 0 {
+		fmt.Fprintf(t.err, "hvinstall: these programs are needed and not installed: %s\n", strings.Join(missing, ", "))
+		return exitFailed
+	}
+	return r.steps(ctx)
+}
+
+// steps looks at every step; with nothing to do it says so, and asks nobody.
+func (r session) steps(ctx context.Context) int {
+	env := install.Env{Keyring: &crypt.Keyring{}, Binary: "/proc/self/exe", NetTimeout: r.netTimeout, Restart: r.restart, Initrd: r.initrd}
+	if path, err := os.Executable(); err == nil {
+		env.Binary = path
+	}
+	steps, err := r.plan.Steps(env)
+	if err != nil {
+		return r.fail(err)
+	}
+	found, err := step.Look(ctx, steps, lookSide)
+	if err != nil {
+		return r.fail(err)
+	}
+	var todo []string
+	var foreign []step.Refusal
+	for i, f := range found {
+		switch f.State {
+		case step.Done:
+		case step.Foreign:
+			foreign = append(foreign, step.Refusal{Code: "foreign", Where: steps[i].Title, What: f.Why, Hint: "hvinstall did not make it and leaves it alone; look at it, and move it away if it is not needed"})
+		case step.Absent:
+			todo = append(todo, steps[i].Title)
+		}
+	}
+	if len(foreign) > 0 {
+		r.plan.Refusals = foreign
+		writePreview(r.screen, r.style, r.plan)
+		return exitRefused
+	}
+	if len(todo) == 0 {
+		return r.nothingToDo(len(steps))
+	}
+	writePreview(r.screen, r.style, r.plan)
+	r.todo(todo, len(steps))
+	if err := r.consent(); err != nil {
+		fmt.Fprintf(r.t.err, "\nhvinstall: %v\n", err)
+		return exitRefused
+	}
+	if r.plan.Has(install.PartDisks) {
+		keyring, err := r.keyring(r.t, r.plan.Crypt)
+		if err != nil {
+			return r.fail(err)
+		}
+		defer keyring.Wipe()
+		env.Keyring = keyring
+		if steps, err = r.plan.Steps(env); err != nil {
+			return r.fail(err)
+		}
+	}
+	return r.do(ctx, steps)
+}
+
+// lookSide is how many steps are looked at side by side.
+const lookSide = 8
+
+func (r session) nothingToDo(steps int) int {
+	if r.json {
+		_ = json.NewEncoder(r.t.out).Encode(step.Event{Time: time.Now(), Kind: step.RunDone, Steps: steps})
+		return exitDone
+	}
+	fmt.Fprintf(r.t.out, "%s: nothing to do, all %s are as they should be.\n", r.plan.Layout.Hostname, quantity(steps, "step"))
+	return exitDone
+}
+
+// todo names what there is to do where it is less than everything.
+func (r session) todo(titles []string, all int) {
+	if len(titles) == all {
+		return
+	}
+	fmt.Fprintf(r.screen, "\n%s\n", r.style.bold(fmt.Sprintf("TO DO: %d of %s", len(titles), quantity(all, "step"))))
+	for _, title := range titles {
+		fmt.Fprintln(r.screen, r.style.wrapped("-", title, "", nil))
+	}
+}
+
+// do takes the lock and runs the steps.
+func (r session) do(ctx context.Context, steps []step.Step) int {
+	lock, err := host.AcquireLock(filepath.Join(runFolder, "lock"))
+	var held *host.HeldError
+	if errors.As(err, &held) {
+		fmt.Fprintf(r.t.err, "hvinstall: %v\n", err)
+		return exitRefused
+	}
+	if err != nil {
+		return r.fail(err)
+	}
+	defer lock.Release() //nolint:errcheck // the process ends next, and with it the lock
+	record, err := newRecord(filepath.Join(runFolder, "log"), time.Now())
+	if err != nil {
+		return r.fail(err)
+	}
+	defer record.close() //nolint:errcheck // a log that cannot be closed is no reason to fail a run
+
+	shown := r.renderer()
+	fmt.Fprintln(r.screen)
+	runner := step.Runner{
+		Side: sideBySide, Memory: max(r.plan.Facts.Memory.Available, crypt.Argon2Memory),
+		Events: func(e step.Event) {
+			record.event(e)
+			shown.event(e)
+		},
+	}
+	_, err = runner.Run(ctx, steps)
+	shown.close()
+	log := record.file.Name()
+	if r.plan.TargetIsMounted() {
+		if kept, keepErr := record.keep(r.plan.Root); keepErr == nil {
+			log = kept
+		}
+	}
+	if err != nil {
+		return r.stopped(err, log)
+	}
+	r.next(log)
+	return exitDone
+}
+
+// sideBySide is how many steps run at once: enough for a disk each.
+const sideBySide = 16
+
+func (r session) renderer() renderer {
 	switch {
-	case f.confirm != "":
-		if !strings.EqualFold(f.confirm, plan.Digest) {
+	case r.json:
+		return jsonLines{json.NewEncoder(r.t.out)}
+	case isTerminal(r.screen):
+		return newLiveBars(r.screen, r.style)
+	}
+	return plainLines{r.style, r.screen}
+}
+
+func isTerminal(w io.Writer) bool {
+	file, isFile := w.(*os.File)
+	return isFile && term.IsTerminal(int(file.Fd())) && os.Getenv("TERM") != "dumb"
+}
+
+// stopped says how a run ended before its end, and what to do next.
+func (r session) stopped(err error, log string) int {
+	var foreign *step.ForeignError
+	switch {
+	case errors.Is(err, errInterrupted):
+		fmt.Fprintf(r.t.err, "\nInterrupted. What was begun is finished or will be taken up again:\nrun the same command again to go on. The log is %s\n", log)
+		return exitCanceled
+	case errors.As(err, &foreign):
+		fmt.Fprintf(r.t.err, "\nhvinstall: %v\nThe log is %s\n", err, log)
+		return exitRefused
+	}
+	fmt.Fprintf(r.t.err, "\nhvinstall: %v\n\nRun the same command again to go on from here. The log is %s\n", err, log)
+	return exitFailed
+}
+
+// next says what a person does after the run.
+func (r session) next(log string) {
+	if r.plan.Installing() && r.plan.OS != nil && r.plan.Has(install.PartOS) {
+		fmt.Fprintf(r.screen, "\n%s is installed. Leave its key stick in, take the live stick out, and reboot:\n\n    systemctl reboot\n", r.plan.Layout.Hostname)
+	} else if r.plan.Installing() && r.plan.Has(install.PartDisks) {
+		fmt.Fprintf(r.screen, "\nThe file systems are mounted at %s.\n", r.plan.Root)
+	}
+	fmt.Fprintf(r.screen, "The log is %s\n", log)
+}
+
+func (r session) fail(err error) int {
+	fmt.Fprintf(r.t.err, "hvinstall: %v\n", err)
+	return exitFailed
+}
+
+// consent makes sure that somebody wants exactly this plan.
+func (r session) consent() error {
+	erased := r.plan.Erases()
+	switch {
+	case r.confirm != "":
+		if !strings.EqualFold(r.confirm, r.plan.Digest) {
 			return fmt.Errorf("--confirm %s is not this plan's digest, which is %s: the layout, a disk or what is on it has changed since; read the plan above again",
-				f.confirm, plan.Digest)
+				r.confirm, r.plan.Digest)
 		}
 		return nil
-	case f.yes && len(erased) > 0:
-		return fmt.Errorf("--yes does not consent to erasing %s; use --confirm %s", shortNames(erased), plan.Digest)
-	case f.yes:
+	case r.yes && len(erased) > 0:
+		return fmt.Errorf("--yes does not consent to erasing %s; use --confirm %s", shortNames(erased), r.plan.Digest)
+	case r.yes:
 		return nil
 	}
-	input, isFile := t.in.(*os.File)
+	input, isFile := r.t.in.(*os.File)
 	if !isFile || !term.IsTerminal(int(input.Fd())) {
-		return fmt.Errorf("nobody is there to confirm: run at a terminal, or with --confirm %s", plan.Digest)
-	}
-	out := t.out
-	if toErr {
-		out = t.err
+		return fmt.Errorf("nobody is there to confirm: run at a terminal, or with --confirm %s", r.plan.Digest)
 	}
 	word := "yes"
 	if len(erased) > 0 {
 		word = "erase"
-		fmt.Fprintf(out, "\nThis erases %s. Type erase to go on: ", shortNames(erased))
+		fmt.Fprintf(r.screen, "\n%s Type erase to go on: ", r.style.danger("This erases "+shortNames(erased)+"."))
 	} else {
-		fmt.Fprint(out, "\nType yes to go on: ")
+		fmt.Fprint(r.screen, "\nType yes to go on: ")
 	}
-	answer, err := bufio.NewReader(input).ReadString('\n')
+	answer, err := readLine(input)
 	if err != nil || strings.TrimSpace(answer) != word {
 		return errNoConsent
 	}
 	return nil
 }
 
-func shortNames(ids []string) string {
+// readLine reads one line and nothing beyond it: what follows is the
+// passphrase.
+func readLine(r io.Reader) (string, error) {
+	return bufio.NewReader(io.LimitReader(r, 4096)).ReadString('\n')
+}
+
+func shortNames(byID []string) string {
 	var names []string
-	for _, id := range ids {
+	for _, id := range byID {
 		names = append(names, strings.TrimPrefix(id, disk.ByIDFolder))
 	}
 	return strings.Join(names, ", ")
+}
+
+// initrd builds the initramfs of a kernel of the system at root.
+func (r session) initrd(ctx context.Context, root, version, output string) error {
+	image, err := buildInitrd(ctx, r.t, initrd.Options{Root: root, Kernel: version, Binary: "/proc/self/exe"}, false, "")
+	if err != nil {
+		return err
+	}
+	return host.WriteFile(output, image.Data, 0o600)
 }

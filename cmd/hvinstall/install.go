@@ -12,6 +12,7 @@ import (
 
 	"hvinstall/configs"
 	"hvinstall/install"
+	"hvinstall/osimage"
 
 	"github.com/spf13/pflag"
 )
@@ -95,7 +96,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		fmt.Fprintln(t.err, err)
 		return exitUsage
 	}
-	facts, err := f.look(ctx)
+	facts, err := f.look(ctx, layout, only)
 	if err != nil {
 		fmt.Fprintf(t.err, "hvinstall: %v\n", err)
 		if f.facts != "" {
@@ -103,7 +104,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		}
 		return exitFailed
 	}
-	plan := install.Make(install.Input{Layout: layout, Facts: facts, Erase: f.erase, Only: only})
+	plan := install.Make(install.Input{Layout: layout, Facts: facts, Erase: f.erase, Only: only, LiveSum: liveSum(layout)})
 	if f.dryRun {
 		return f.show(t, plan)
 	}
@@ -111,9 +112,13 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 }
 
 // look probes this machine, or reads the captured one.
-func (f *installFlags) look(ctx context.Context) (install.Facts, error) {
+func (f *installFlags) look(ctx context.Context, layout *configs.Layout, only []install.Part) (install.Facts, error) {
 	if f.facts == "" {
-		return install.Probe(ctx)
+		facts, err := install.Probe(ctx)
+		if err == nil && (len(only) == 0 || slices.Contains(only, install.PartVMs)) {
+			err = facts.ProbeVMs(ctx, layout)
+		}
+		return facts, err
 	}
 	file, err := os.Open(f.facts)
 	if err != nil {
@@ -125,6 +130,21 @@ func (f *installFlags) look(ctx context.Context) (install.Facts, error) {
 		return install.Facts{}, fmt.Errorf("%s: %w", f.facts, err)
 	}
 	return facts, nil
+}
+
+// liveSum is the sum that the live medium states for the image of the layout.
+func liveSum(layout *configs.Layout) string {
+	if layout.OS == nil || layout.OS.Image == nil {
+		return ""
+	}
+	path, isFile := strings.CutPrefix(layout.OS.Image.URL, "file://")
+	if !isFile {
+		return ""
+	}
+	// A sum that cannot be read is one that is not there: the plan then refuses
+	// the image.
+	sum, _ := osimage.LiveSum(path)
+	return sum
 }
 
 // show is --dry-run: the plan and nothing else.
@@ -175,7 +195,9 @@ Usage:
 Commands:
 `)
 	for _, c := range commands() {
-		fmt.Fprintf(t.out, "  %-10s %s\n", c.name, c.summary)
+		if c.summary != "" {
+			fmt.Fprintf(t.out, "  %-10s %s\n", c.name, c.summary)
+		}
 	}
 	fmt.Fprint(t.out, "\nFlags:\n")
 	writeFlags(t.out, flags)
@@ -192,7 +214,7 @@ Exit codes:
 // didYouMean suggests the command that shares the longest beginning.
 func didYouMean(word string) string {
 	for _, c := range commands() {
-		if len(word) > 1 && (strings.HasPrefix(c.name, word[:2]) || strings.HasPrefix(word, c.name)) {
+		if c.summary != "" && len(word) > 1 && (strings.HasPrefix(c.name, word[:2]) || strings.HasPrefix(word, c.name)) {
 			return fmt.Sprintf("; did you mean %q?", c.name)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"hvinstall/initrd/unlock"
+	"hvinstall/install"
 
 	"github.com/spf13/pflag"
 )
@@ -38,7 +39,7 @@ type terminal struct {
 // command is one row of the table of subcommands.
 type command struct {
 	name    string
-	summary string
+	summary string // empty: called by hvinstall itself, and not in the help
 	run     func(ctx context.Context, t terminal, args []string) int
 }
 
@@ -53,6 +54,7 @@ func commands() []command {
 		{"initrd", "build an initramfs that unlocks this host, or the live medium's", runInitrd},
 		{"schema", "print the JSON Schema of layout.yaml, for editors", runSchema},
 		{"version", "print the version", runVersion},
+		{install.GuardCommand, "", runGuard},
 	}
 }
 

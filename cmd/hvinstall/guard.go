@@ -1,0 +1,18 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"hvinstall/net/bridge"
+)
+
+// runGuard waits beside a run that moves the network, and puts it back if the
+// run dies.
+func runGuard(_ context.Context, t terminal, _ []string) int {
+	if err := bridge.Guard(t.in); err != nil {
+		fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+		return exitFailed
+	}
+	return exitDone
+}

@@ -1,0 +1,454 @@
+package install
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hvinstall/configs"
+	"hvinstall/disk"
+	"hvinstall/net/bridge"
+)
+
+var updateMachines = flag.Bool("update-machines", false, "write testdata/machines anew from the captures")
+
+const machinesFolder = "../testdata/machines"
+
+// capture reads what a guest showed (capture_guest_test.go). The machines are
+// made from captures by giving them the names, serials and sizes of real
+// hardware: QEMU cannot say "Samsung", and no test host has ZFS, Windows and
+// 24 disks.
+func capture(t *testing.T, name string) Facts {
+	t.Helper()
+	file, err := os.Open(filepath.Join("../testdata/captures", name+".json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	f, err := LoadFacts(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// bySerial takes a disk out of a capture, deeply copied.
+func bySerial(t *testing.T, f Facts, serial string) disk.Disk {
+	t.Helper()
+	for _, d := range f.Disks.Disks {
+		if d.Serial == serial {
+			var clone disk.Disk
+			text, err := json.Marshal(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(text, &clone); err != nil {
+				t.Fatal(err)
+			}
+			return clone
+		}
+	}
+	t.Fatalf("the capture has no disk of serial %s", serial)
+	return disk.Disk{}
+}
+
+func underscored(model string) string { return strings.ReplaceAll(model, " ", "_") }
+
+// nvme gives a captured NVMe disk a real one's identity.
+func nvme(d disk.Disk, name, model, serial, eui string, size uint64) disk.Disk {
+	d.Name, d.Model, d.Serial, d.Size, d.WWN, d.Discard = name, model, serial, size, "eui."+eui, true
+	id := "nvme-" + underscored(model) + "_" + serial
+	d.ByID = []string{id, id + "_1", "nvme-eui." + eui}
+	slices.Sort(d.ByID)
+	return d
+}
+
+// ata gives a captured SATA disk a real one's identity. Real hard disks take
+// no discards, which QEMU's do.
+func ata(d disk.Disk, name, model, serial, wwn string, size uint64, ssd bool) disk.Disk {
+	d.Name, d.Model, d.Serial, d.Size, d.WWN = name, model, serial, size, wwn
+	d.Rotational, d.Discard, d.Transport, d.PhysicalSector = !ssd, ssd, "sata", 4096
+	if ssd {
+		d.PhysicalSector = 512
+	}
+	d.ByID = []string{"ata-" + underscored(model) + "_" + serial, "wwn-" + wwn}
+	return d
+}
+
+// stick gives a captured USB disk a real stick's identity.
+func stick(d disk.Disk, name, vendor, model, serial string, size uint64) disk.Disk {
+	d.Name, d.Vendor, d.Model, d.Serial, d.Size = name, vendor, model, serial, size
+	d.ByID = []string{"usb-" + vendor + "_" + underscored(model) + "_" + serial + "-0:0"}
+	return d
+}
+
+const (
+	gb250, gb500 = 250059350016, 500107862016 // bytes, as disks of this name have
+	gb960, tb1   = 960197124096, 1000204886016
+	tb2, tb4     = 2000398934016, 4000787030016
+	tb8          = 8001563222016
+)
+
+// makeMachines makes every machine but those that a plan's identities are
+// needed for.
+func makeMachines(t *testing.T) map[string]Facts {
+	spec, zoo := capture(t, "spec"), capture(t, "zoo")
+	nv := bySerial(t, spec, "S466NX0M712345A")
+	hd := bySerial(t, spec, "ZGY0A1B2")
+	usb := bySerial(t, spec, "4C530001230101117392")
+	key := bySerial(t, zoo, "stick") // with a VFAT
+	vd := bySerial(t, zoo, "blank")
+
+	live := stick(key, "sdz", "Kingston", "DataTraveler 3.0", "E0D55EA573E5F4C0B9A1", 31004295168)
+	live.Live = true
+	live.Signatures = []disk.Signature{{Type: "gpt", UUID: "5b0c36a5-0d2c-4b4a-9c3f-0e4b9d6a7f11", Offset: 512}}
+	live.Partitions = []disk.Partition{{
+		Name: "sdz1", Number: 1, Start: 1 << 20, Size: 4 << 30, Type: disk.TypeESP, GUID: "a4b1f6c2-52f0-4d10-8f0a-6c9e5b7d3e21", Label: "HVINSTALL",
+		Holders:    []disk.Holder{{Kind: "mount", Name: "/run/hvinstall/live"}},
+		Signatures: []disk.Signature{{Type: "vfat", UUID: "6A1F-22C4", Label: "HVINSTALL"}},
+	}}
+
+	host := func(disks ...disk.Disk) Facts {
+		f := spec
+		f.Taken = time.Date(2026, 11, 20, 22, 30, 0, 0, time.UTC)
+		f.Hostname, f.Vendor, f.Product = "live", "ASUSTeK COMPUTER INC.", "Pro WS X570-ACE"
+		f.CPUs, f.CPUVendor, f.Virtualisation = 16, "AuthenticAMD", ""
+		f.Memory = Memory{Total: 67329765376, Available: 65802272768}
+		f.UEFI, f.KVM, f.Root, f.Live, f.Kernel, f.OS = true, true, true, true, "6.1.0-40-amd64", "debian 12"
+		f.Disks = disk.Facts{Disks: append(slices.Clone(disks), live)}
+		f.Network = bridge.Facts{
+			NICs: []bridge.NIC{
+				{
+					Name: "enp5s0", MAC: "3c:7c:3f:12:34:56", PermanentMAC: "3c:7c:3f:12:34:56", Driver: "igb", Bus: "pci-0000:05:00.0", Kind: "physical",
+					Up: true, Carrier: true, SpeedMbit: 1000, MTU: 1500, Addresses: []string{"192.168.1.50/24"}, Gateways: []string{"192.168.1.1"},
+				},
+				{Name: "enp6s0", MAC: "3c:7c:3f:12:34:57", PermanentMAC: "3c:7c:3f:12:34:57", Driver: "r8169", Bus: "pci-0000:06:00.0", Kind: "physical", MTU: 1500},
+			},
+			DNS: []string{"192.168.1.1"},
+		}
+		return f
+	}
+
+	machines := map[string]Facts{}
+	specDisks := []disk.Disk{
+		nvme(nv, "nvme0n1", "Samsung SSD 970 EVO 500GB", "S466NX0M712345A", "0025385b71b00a11", gb500),
+		nvme(nv, "nvme1n1", "Samsung SSD 970 EVO 1TB", "S467NX0M801234B", "0025385b81b00b22", tb1),
+		nvme(nv, "nvme2n1", "WDC WDS100T2B0C-00PXH0", "20473A800123", "e8238fa6bf530001001b448b49d1a2b3", tb1),
+		nvme(nv, "nvme3n1", "KINGSTON SA2000M8500G", "50026B7683A1B2C3", "0026b7683a1b2c35", gb500),
+		ata(hd, "sda", "ST4000VN008-2DR166", "ZGY0A1B2", "0x5000c500b1a2b3c4", tb4, false),
+		ata(hd, "sdb", "ST2000VN004-2E4164", "Z523C4D5", "0x5000c500a9b8c7d6", tb2, false),
+		ata(hd, "sdc", "WDC WD20EFRX-68EUZN0", "WD-WCC4M6E7F8G9", "0x50014ee2b1c2d3e4", tb2, false),
+		stick(usb, "sdd", "SanDisk", "Ultra", "4C530001230101117392", 15376318464),
+	}
+	machines["hypervisor-blank"] = host(specDisks...)
+
+	machines["sata-only"] = host(
+		ata(hd, "sda", "CT240BX500SSD1", "1944E3D2A1B0", "0x500a0751e3d2a1b0", 240057409536, true),
+		ata(hd, "sdb", "Samsung SSD 860 EVO 500GB", "S3Z1NB0K512345A", "0x5002538e40a1b2c3", gb500, true),
+		ata(hd, "sdc", "Samsung SSD 860 EVO 500GB", "S3Z1NB0K512346B", "0x5002538e40a1b2c4", gb500, true),
+		ata(hd, "sdd", "ST2000DM008-2FR102", "ZFL1A2B3", "0x5000c500c1c2c3c4", tb2, false),
+		ata(hd, "sde", "ST2000DM008-2FR102", "ZFL1A2B4", "0x5000c500c1c2c3c5", tb2, false),
+	)
+
+	vm := host()
+	vm.Vendor, vm.Product, vm.Virtualisation, vm.KVM = "QEMU", "Standard PC (Q35 + ICH9, 2009)", "qemu", false
+	vm.CPUs, vm.Memory = 4, Memory{Total: 8322719744, Available: 7985954816}
+	vm.Disks = disk.Facts{Disks: []disk.Disk{
+		virtioDisk(vd, "vda", "sys", 64<<30), virtioDisk(vd, "vdb", "data1", 100<<30), virtioDisk(vd, "vdc", "data2", 100<<30),
+	}}
+	vm.Network.NICs = []bridge.NIC{{
+		Name: "enp1s0", MAC: "52:54:00:12:34:56", PermanentMAC: "52:54:00:12:34:56", Driver: "virtio_net", Bus: "pci-0000:01:00.0", Kind: "physical",
+		Up: true, Carrier: true, MTU: 1500, Addresses: []string{"192.168.122.40/24"}, Gateways: []string{"192.168.122.1"},
+	}}
+	machines["vm-virtio"] = vm
+
+	// Two cables to one SAS disk: the kernel shows two disks, udev's links
+	// point at one of them, and facts taken meanwhile can have them on both.
+	sas := func(name, serial string) disk.Disk {
+		d := ata(hd, name, "ST4000NM0025", serial, "0x5000c500a1b2c3d4", tb4, false)
+		d.Vendor, d.Transport = "SEAGATE", "sas"
+		d.ByID = []string{"scsi-35000c500a1b2c3d4", "scsi-SSEAGATE_ST4000NM0025_" + serial, "wwn-0x5000c500a1b2c3d4"}
+		return d
+	}
+	machines["duplicate-aliases"] = host(
+		nvme(nv, "nvme0n1", "Samsung SSD 980 PRO 500GB", "S5NYNG0R112233X", "002538b111b2c3d4", gb500),
+		sas("sda", "ZC1A2B3C0000"), sas("sdb", "ZC1A2B3C0000"),
+	)
+
+	bridged := func(name string, ids ...string) disk.Disk {
+		d := stick(usb, name, "JMicron", "Generic", "0123456789ABCDEF", tb2)
+		d.ByID, d.Removable = ids, false
+		return d
+	}
+	machines["usb-bridges"] = host(
+		nvme(nv, "nvme0n1", "Samsung SSD 970 EVO 500GB", "S466NX0M712399Z", "0025385b71b00a99", gb500),
+		bridged("sda"), bridged("sdb", "usb-JMicron_Generic_0123456789ABCDEF-0:0"),
+		stick(usb, "sdc", "SanDisk", "Ultra Fit", "4C530001150101117555", 15376318464),
+	)
+
+	zfs := func(name, serial, wwn string) disk.Disk {
+		d := ata(hd, name, "WDC WD40EFRX-68N32N0", serial, wwn, tb4, false)
+		d.Signatures = []disk.Signature{{Type: "gpt", UUID: "0f0e0d0c-1111-4222-8333-" + strings.TrimPrefix(wwn, "0x5001"), Offset: 512}}
+		member := bySerial(t, zoo, "zfs").Signatures
+		d.Partitions = []disk.Partition{
+			{Name: name + "1", Number: 1, Start: 1 << 20, Size: tb4 - 9<<20, Type: "6a898cc3-1dd2-11b2-99a6-080020736631", GUID: "1c2d3e4f-0000-4000-8000-" + strings.TrimPrefix(wwn, "0x5001"), Label: "zfs-" + strings.ToLower(serial), Signatures: member},
+			{Name: name + "9", Number: 9, Start: tb4 - 8<<20 - tb4%(1<<20), Size: 8 << 20, Type: "6a945a3b-1dd2-11b2-99a6-080020736631", GUID: "9c2d3e4f-0000-4000-8000-" + strings.TrimPrefix(wwn, "0x5001")},
+		}
+		return d
+	}
+	machines["zfs"] = host(
+		nvme(nv, "nvme0n1", "CT500P2SSD8", "2103E4B8A1B2", "00a0750103e4b8a1", gb500),
+		zfs("sda", "WD-WCC7K1A2B3C4", "0x50014ee2bdaaaa01"), zfs("sdb", "WD-WCC7K1A2B3C5", "0x50014ee2bdaaaa02"),
+	)
+
+	raid := func(name, serial, wwn string) disk.Disk {
+		d := ata(hd, name, "HGST HUS724020ALA640", serial, wwn, tb2, false)
+		md := bySerial(t, zoo, "md-a")
+		d.Signatures, d.Holders = md.Signatures, []disk.Holder{{Kind: "md", Name: "md0"}, {Kind: "mount", Name: "/srv/old", Through: "md0"}}
+		return d
+	}
+	machines["md-raid"] = host(
+		nvme(nv, "nvme0n1", "WDC WDS500G2B0C-00PXH0", "2114D4801122", "e8238fa6bf530001001b448b4a112233", gb500),
+		raid("sda", "PN2134P6A1B2CX", "0x5000cca22dc1a2b3"), raid("sdb", "PN2134P6A1B2DX", "0x5000cca22dc1a2b4"),
+	)
+
+	windows := nvme(bySerial(t, zoo, "windows"), "nvme0n1", "SAMSUNG MZVLB512HAJQ-000L7", "S3TNNX0K123456", "0025388391b00123", 512110190592)
+	for i := range windows.Partitions {
+		windows.Partitions[i].Name = fmt.Sprintf("nvme0n1p%d", i+1)
+	}
+	last := len(windows.Partitions) - 1
+	recovery := uint64(800 << 20)
+	windows.Partitions[last].Start, windows.Partitions[last].Size = windows.Size-recovery-1<<20, recovery
+	windows.Partitions[last-1].Size = windows.Partitions[last].Start - windows.Partitions[last-1].Start
+	bitlocker := ata(hd, "sda", "Samsung SSD 870 EVO 1TB", "S5Y2NF0R123456K", "0x5002538f31a2b3c4", tb1, true)
+	bitlocker.Signatures = []disk.Signature{{Type: "gpt", UUID: "d1c2b3a4-5555-4666-8777-888899990000", Offset: 512}}
+	bitlocker.Partitions = []disk.Partition{{
+		Name: "sda1", Number: 1, Start: 1 << 20, Size: tb1 - 2<<20, Type: disk.TypeBasicData, GUID: "e1c2b3a4-5555-4666-8777-888899990000",
+		Label: "Basic data partition", Signatures: []disk.Signature{{Type: "bitlocker", Offset: 3}},
+	}}
+	machines["windows"] = host(windows, bitlocker, nvme(nv, "nvme1n1", "Samsung SSD 970 EVO 500GB", "S466NX0M712388Y", "0025385b71b00a88", gb500))
+
+	fourKn := func(d disk.Disk) disk.Disk { d.LogicalSector, d.PhysicalSector = 4096, 4096; return d }
+	machines["4kn"] = host(
+		fourKn(nvme(nv, "nvme0n1", "SAMSUNG MZQL2960HCJR-00A07", "S64FNE0R112233", "36344630521122330025384e00000001", gb960)),
+		fourKn(nvme(nv, "nvme1n1", "SAMSUNG MZQL2960HCJR-00A07", "S64FNE0R112234", "36344630521122340025384e00000001", gb960)),
+		fourKn(nvme(nv, "nvme2n1", "SAMSUNG MZQL2960HCJR-00A07", "S64FNE0R112235", "36344630521122350025384e00000001", gb960)),
+		fourKn(ata(hd, "sda", "ST8000NM0045-1RL112", "ZA1A2B3C", "0x5000c500d1d2d3d4", tb8, false)),
+		fourKn(ata(hd, "sdb", "ST8000NM0045-1RL112", "ZA1A2B3D", "0x5000c500d1d2d3d5", tb8, false)),
+	)
+
+	many := []disk.Disk{
+		nvme(nv, "nvme0n1", "INTEL SSDPE21D280GA", "PHM2747100AB280AGN", "5cd2e42a81a00001", 280065171456),
+		nvme(nv, "nvme1n1", "INTEL SSDPE2KX020T8", "BTLJ94730AAA2P0BGN", "5cd2e4b1a1a00001", tb2),
+		nvme(nv, "nvme2n1", "INTEL SSDPE2KX020T8", "BTLJ94730AAB2P0BGN", "5cd2e4b1a1a00002", tb2),
+		nvme(nv, "nvme3n1", "INTEL SSDPE2KX020T8", "BTLJ94730AAC2P0BGN", "5cd2e4b1a1a00003", tb2),
+	}
+	for i := range 20 {
+		d := ata(hd, "sd"+string(rune('a'+i)), "ST8000NM000A-2KE101", fmt.Sprintf("WKD%05X", 0x31000+i*7), fmt.Sprintf("0x5000c500e0%06x", 0xa1000+i*16), tb8, false)
+		d.Transport = "sas"
+		many = append(many, d)
+	}
+	machines["24-disks"] = host(many...)
+
+	// What a guest really had, all kinds of content side by side.
+	all := zoo
+	all.Hostname, all.Taken = "guest", machines["4kn"].Taken
+	machines["every-content"] = all
+
+	halfAndWhole(t, machines)
+	return machines
+}
+
+func virtioDisk(d disk.Disk, name, serial string, size uint64) disk.Disk {
+	d.Name, d.Serial, d.Size, d.ByID = name, serial, size, []string{"virtio-" + serial}
+	return d
+}
+
+// halfAndWhole makes the specification's host half installed and installed:
+// what the plan for the blank one writes, put on its disks.
+func halfAndWhole(t *testing.T, machines map[string]Facts) {
+	t.Helper()
+	layout, err := configs.LoadFile("../configs/examples/hypervisor.yaml", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan := Make(Input{Layout: layout, Facts: machines["hypervisor-blank"]})
+	if len(plan.Refusals) > 0 {
+		t.Fatalf("the plan for the blank host is refused: %v", plan.Refusals)
+	}
+	apply := func(name string, volume func(dp disk.DiskPlan) bool, table func(dp disk.DiskPlan) bool) Facts {
+		f := clone(t, machines["hypervisor-blank"])
+		for _, dp := range plan.Disk.Disks {
+			if !table(dp) {
+				continue
+			}
+			for i := range f.Disks.Disks {
+				if d := &f.Disks.Disks[i]; d.Name == dp.Disk.Name {
+					written(d, dp, volume(dp))
+				}
+			}
+		}
+		return f
+	}
+	// The run was cut while the second disk of vmstore was being formatted.
+	early := func(dp disk.DiskPlan) bool {
+		return dp.Role == disk.RoleOS || dp.Role == disk.RoleKey || dp.Name == "vmstore-1"
+	}
+	machines["hypervisor-half"] = apply("half", early, func(dp disk.DiskPlan) bool { return early(dp) || dp.Name == "vmstore-2" })
+
+	everything := func(disk.DiskPlan) bool { return true }
+	f := apply("installed", everything, everything)
+	f.Hostname, f.Live = "hypervisor", false
+	f.Memory.Available = 61203283968
+	f.Disks.Disks = slices.DeleteFunc(f.Disks.Disks, func(d disk.Disk) bool { return d.Live }) // the live stick is gone
+	hold(&f, plan)
+	nics := f.Network.NICs
+	br0 := nics[0]
+	br0.Name, br0.Kind, br0.Driver, br0.Bus, br0.PermanentMAC = "br0", "bridge", "", "", ""
+	nics[0].Addresses, nics[0].Gateways, nics[0].Master = nil, nil, "br0"
+	f.Network.NICs = append([]bridge.NIC{br0}, nics...)
+	machines["hypervisor-installed"] = f
+}
+
+// written is a disk after its steps: the GPT, and what its partitions hold.
+func written(d *disk.Disk, dp disk.DiskPlan, volume bool) {
+	d.Signatures = []disk.Signature{{Type: "gpt", UUID: dp.Table.GUID, Offset: uint64(d.LogicalSector)}}
+	d.Partitions = nil
+	for _, want := range dp.Table.Partitions {
+		name := fmt.Sprintf("%s%d", d.Name, want.Number)
+		if d.Transport == "nvme" {
+			name = fmt.Sprintf("%sp%d", d.Name, want.Number)
+		}
+		p := disk.Partition{
+			Name: name, Number: want.Number, Start: want.Start, Size: want.Size, Type: want.Type, GUID: want.GUID, Label: want.Label,
+		}
+		switch {
+		case want.Format == "vfat" && volume:
+			p.Signatures = []disk.Signature{{Type: "vfat", UUID: want.FSUUID, Label: want.FSLabel}}
+		case want.Format == "luks" && volume:
+			p.Signatures = []disk.Signature{{Type: "luks2", UUID: dp.VolumeUUID, Label: dp.Mapping, Subsystem: "hvinstall"}}
+		}
+		d.Partitions = append(d.Partitions, p)
+	}
+}
+
+// hold is the installed host at work: volumes open, file systems mounted.
+func hold(f *Facts, plan Plan) {
+	for n, dp := range plan.Disk.Disks {
+		if dp.Role == disk.RoleKey {
+			continue
+		}
+		var targets []string
+		for _, fs := range plan.Disk.Filesystems {
+			if fs.Role != dp.Role || dp.Role == disk.RolePool && fs.Label != dp.Pool {
+				continue
+			}
+			for _, s := range fs.Subvols {
+				targets = append(targets, s.Mountpoint)
+			}
+			if fs.Swap != nil {
+				targets = append(targets, "/swap")
+			}
+		}
+		slices.Sort(targets)
+		for i := range f.Disks.Disks {
+			d := &f.Disks.Disks[i]
+			if d.Name != dp.Disk.Name {
+				continue
+			}
+			d.Live = dp.Role == disk.RoleOS
+			for j := range d.Partitions {
+				p := &d.Partitions[j]
+				switch {
+				case p.Type == disk.TypeESP:
+					p.Holders = []disk.Holder{{Kind: "mount", Name: "/boot/efi"}}
+				case p.Type == disk.TypeLinuxLUKS:
+					mapped := fmt.Sprintf("dm-%d", n)
+					p.Holders = []disk.Holder{{Kind: "dm", Name: dp.Mapping}}
+					for _, target := range targets {
+						p.Holders = append(p.Holders, disk.Holder{Kind: "mount", Name: target, Through: mapped})
+					}
+				}
+			}
+		}
+	}
+}
+
+func clone(t *testing.T, f Facts) Facts {
+	t.Helper()
+	loaded, err := LoadFacts(bytes.NewReader(encode(t, f)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loaded
+}
+
+func encode(t *testing.T, f Facts) []byte {
+	t.Helper()
+	text, err := json.MarshalIndent(f, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(text, '\n')
+}
+
+// TestMachines holds testdata/machines against what it is made from.
+func TestMachines(t *testing.T) {
+	machines := makeMachines(t)
+	if len(machines) < 12 {
+		t.Errorf("%d machines, want at least 12", len(machines))
+	}
+	for name, f := range machines {
+		path := filepath.Join(machinesFolder, name+".json")
+		want := encode(t, f)
+		if *updateMachines {
+			if err := os.MkdirAll(machinesFolder, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(path, want, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if !bytes.Equal(got, want) {
+			t.Errorf("%s is not what its making says; if the change is meant: go test ./install -run TestMachines -update-machines", path)
+		}
+		if _, err := LoadFacts(bytes.NewReader(got)); err != nil {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
+// allMachines loads testdata/machines.
+func allMachines(t testing.TB) map[string]Facts {
+	t.Helper()
+	paths, err := filepath.Glob(machinesFolder + "/*.json")
+	if err != nil || len(paths) == 0 {
+		t.Fatalf("no machines in %s (%v)", machinesFolder, err)
+	}
+	machines := map[string]Facts{}
+	for _, path := range paths {
+		file, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, err := LoadFacts(file)
+		file.Close()
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		machines[strings.TrimSuffix(filepath.Base(path), ".json")] = f
+	}
+	return machines
+}

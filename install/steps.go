@@ -1,0 +1,132 @@
+package install
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"hvinstall/crypt"
+	"hvinstall/host"
+	"hvinstall/net/bridge"
+	"hvinstall/osimage"
+	"hvinstall/step"
+	"hvinstall/vmstore"
+)
+
+// Env is what the steps need beside the plan.
+type Env struct {
+	Keyring    *crypt.Keyring
+	Binary     string        // path of the running hvinstall, which is put on the host
+	NetTimeout time.Duration // how long a peer may take to answer from the bridge
+	Restart    bool          // restart VMs whose changes need it
+	// Initrd builds the initramfs of a kernel version from the system at root.
+	Initrd func(ctx context.Context, root, version, output string) error
+}
+
+// layoutOnHost is where the plan lies on the installed host.
+const layoutOnHost = "/etc/hvinstall/layout.yaml"
+
+// Steps are what a run of the plan does, in order. While the host is installed,
+// the boot entry is the last of them: a host that boots is a host that is whole.
+func (p Plan) Steps(env Env) ([]step.Step, error) {
+	var steps []step.Step
+	add := func(more []step.Step, after []string) {
+		for i := range more {
+			more[i].After = append(more[i].After, after...)
+		}
+		steps = append(steps, more...)
+	}
+	if p.Has(PartDisks) {
+		add(diskSteps(p.Disk, p.Crypt, DiskEnv{Root: p.Root, ESP: espMount, Keyring: env.Keyring}), nil)
+	}
+	mounted := ids(steps)
+
+	var boot []step.Step
+	if p.OS != nil && p.Has(PartOS) {
+		system := p.OS.Steps(osimage.Env{Root: p.Root, Binary: env.Binary, After: mounted, Initrd: env.Initrd})
+		last := len(system) - 1
+		boot = system[last:]
+		add(system[:last], nil)
+	}
+	unpacked := ids(steps)
+
+	if p.Network != nil && p.Has(PartNet) {
+		add(p.Network.Steps(bridge.Env{
+			Root: p.Root, Live: !p.Installing(), Timeout: env.NetTimeout, Guard: []string{env.Binary, GuardCommand},
+		}), unpacked)
+	}
+	if p.VMs != nil && p.Has(PartVMs) {
+		after := mounted
+		if !p.Installing() {
+			after = ids(steps) // a VM's bridge must be there
+		}
+		vms, err := p.VMs.Steps(vmstore.Env{Root: p.Root, Restart: env.Restart})
+		if err != nil {
+			return nil, err
+		}
+		add(vms, after)
+		if p.OS != nil {
+			add([]step.Step{vmstore.InstallUnit(p.Root, osimage.BinaryPath, layoutOnHost, p.VMs.Root)}, unpacked)
+		}
+	}
+	add(boot, ids(steps))
+	return steps, nil
+}
+
+// GuardCommand is the hidden command that puts the network back when a run
+// dies in the middle of moving it.
+const GuardCommand = "net-guard"
+
+func ids(steps []step.Step) []string {
+	var names []string
+	for _, s := range steps {
+		names = append(names, s.ID)
+	}
+	return names
+}
+
+// MissingPrograms names the programs that the plan runs and that are not
+// installed, all at once and before anything is written.
+func (p Plan) MissingPrograms() []string {
+	var programs []string
+	if p.Has(PartDisks) && len(p.Disk.Disks) > 0 {
+		programs = append(programs, DiskPrograms...)
+	}
+	if p.Has(PartOS) && p.OS != nil {
+		programs = append(programs, osimage.Programs()...)
+	}
+	return host.Missing(slices.Compact(programs)...)
+}
+
+// TargetIsMounted reports whether the host's own file tree is at p.Root, so
+// that a log can be kept there.
+func (p Plan) TargetIsMounted() bool {
+	if !p.Installing() {
+		return true
+	}
+	_, mounted, err := host.MountedAt(p.Root)
+	return err == nil && mounted
+}
+
+// Release unmounts what an installation mounted, innermost first, so that
+// power can be cut after it. The volumes stay open.
+func (p Plan) Release() error {
+	if !p.Installing() {
+		return nil
+	}
+	mounts, err := host.Mounts()
+	if err != nil {
+		return err
+	}
+	slices.Reverse(mounts)
+	for _, m := range mounts {
+		if rel, err := filepath.Rel(p.Root, m.Target); err != nil || rel == ".." || len(rel) > 2 && rel[:3] == "../" {
+			continue
+		}
+		if err := host.Unmount(m.Target); err != nil {
+			return err
+		}
+	}
+	return nil
+}

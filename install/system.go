@@ -1,0 +1,94 @@
+package install
+
+import (
+	"hvinstall/configs"
+	"hvinstall/disk"
+	"hvinstall/osimage"
+)
+
+// espMount is where the ESP is mounted on a host of ours. Not /boot: Debian's
+// kernel packages are unpacked there, and dpkg makes hard links, which a VFAT
+// does not have. osimage copies each kernel to the ESP, as a generation with
+// its initramfs.
+const espMount = "/efi"
+
+// system plans the installed OS of an image host.
+func (p *Plan) system(in Input) {
+	l := in.Layout
+	if l.OS == nil || l.OS.Image == nil {
+		return
+	}
+	config, err := p.BootConfig().JSON()
+	if err != nil {
+		p.refuse("boot-config", l.Hostname, err.Error(), "")
+		return
+	}
+	values := osimage.Values{
+		Hostname: l.Hostname, Image: *l.OS.Image, Locale: l.Locale, Users: l.Users, LibvirtUsers: l.Libvirtd.Users,
+		KernelArgs: l.OS.KernelArgs, Mounts: p.mounts(), ESP: espMount,
+		NFS: exports(l), Trim: p.trims(),
+		Layout: l.Source, BootConfig: config,
+	}
+	for _, fs := range p.Disk.Filesystems {
+		if fs.Swap != nil {
+			values.Swap = fs.Swap.Path
+		}
+	}
+	plan, refusals := osimage.MakePlan(values, in.LiveSum)
+	p.OS = &plan
+	p.Refusals = append(p.Refusals, refusals...)
+}
+
+// mounts are the lines of fstab, / first.
+func (p *Plan) mounts() []osimage.Mount {
+	var mounts []osimage.Mount
+	for _, fs := range p.Disk.Filesystems {
+		for i, s := range fs.Subvols {
+			m := osimage.Mount{
+				Source: "UUID=" + fs.UUID, Target: s.Mountpoint, FSType: "btrfs",
+				Options: append([]string{"subvol=" + s.Name}, s.Options...), Pool: fs.Role == disk.RolePool,
+				Scrub: i == 0,
+			}
+			if fs.UUID == "" { // adopted: not known before it is unlocked
+				m.Source = fs.Devices[0]
+			}
+			if s.Mountpoint == "/" {
+				mounts = append([]osimage.Mount{m}, mounts...)
+			} else {
+				mounts = append(mounts, m)
+			}
+		}
+		if fs.Swap != nil {
+			mounts = append(mounts, osimage.Mount{
+				Source: "UUID=" + fs.UUID, Target: "/" + fs.Swap.Subvolume, FSType: "btrfs",
+				Options: []string{"subvol=" + fs.Swap.Subvolume, "noatime"},
+			})
+		}
+	}
+	for _, d := range p.Disk.Disks {
+		if d.Role != disk.RoleOS {
+			continue
+		}
+		for _, part := range d.Table.Partitions {
+			if part.Format == "vfat" {
+				mounts = append(mounts, osimage.Mount{
+					Source: "UUID=" + part.FSUUID, Target: espMount, FSType: "vfat",
+					Options: []string{"umask=0077", "nosuid", "nodev", "noexec"},
+				})
+			}
+		}
+	}
+	return mounts
+}
+
+// trims reports whether some file system lies on SSDs.
+func (p *Plan) trims() bool {
+	for _, fs := range p.Disk.Filesystems {
+		if fs.Discard {
+			return true
+		}
+	}
+	return false
+}
+
+func exports(l *configs.Layout) bool { return l.NFSExports != nil && len(l.NFSExports.Exports) > 0 }

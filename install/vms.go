@@ -1,0 +1,40 @@
+package install
+
+import (
+	"context"
+
+	"hvinstall/configs"
+	"hvinstall/vmstore"
+)
+
+// ProbeVMs adds what libvirt and the VM store are like, which takes a layout
+// to know where to look.
+func (f *Facts) ProbeVMs(ctx context.Context, l *configs.Layout) error {
+	if len(l.VMs) == 0 {
+		return nil
+	}
+	facts, err := vmstore.Probe(ctx, l.VMPlan, root(Input{Layout: l, Facts: *f}))
+	if err != nil {
+		return err
+	}
+	f.VMs = &facts
+	return nil
+}
+
+// vms plans what becomes of each VM: converged on the running host, and staged
+// (downloaded, unpacked, described) while it is installed.
+func (p *Plan) vms(in Input) {
+	if len(in.Layout.VMs) == 0 {
+		return
+	}
+	var facts vmstore.Facts
+	if in.Facts.VMs != nil {
+		facts = *in.Facts.VMs
+	}
+	plan, refusals := vmstore.MakePlan(in.Layout.VMPlan, in.Layout.Hostname, facts, vmstore.Options{Stage: p.Installing()})
+	p.VMs = &plan
+	p.Refusals = append(p.Refusals, refusals...)
+	for _, note := range plan.Notes {
+		p.Warnings = append(p.Warnings, note.String())
+	}
+}
