@@ -255,6 +255,7 @@ var badLayouts = []badLayout{
 	{"mac too short", inVM("mac_address: 52:54:00:12:34"), "not a MAC address", false},
 	{"mac that libvirt refuses", inVM("mac_address: FE:54:00:12:34:56"), "begins with fe", true},
 	{"mac twice", twoVMs("mac_address: 52:54:00:ab:cd:ef", "mac_address: 52:54:00:AB:CD:EF"), "the MAC is that of a", true},
+	{"mac of the host", "network: {nic: {mac: 52:54:00:AB:cd:ef}}\n" + inVM("mac_address: 52:54:00:ab:cd:ef"), "that of the host's NIC", true},
 	{"usb twice", twoVMs("usb_devices: [{vendor_id: 0x1a86, product_id: 0x7523}]", "usb_devices: [{vendor_id: '0x1A86', product_id: '0x7523'}]"), "has it already", true},
 	{"usb twice in one", inVM("usb_devices: [{vendor_id: 0x1a86, product_id: 0x7523}, {vendor_id: 0x1a86, product_id: 0x7523}]"), "given twice", true},
 	{"usb id without 0x", inVM("usb_devices: [{vendor_id: '1a86', product_id: '0x7523'}]"), `write "0x1a86"`, false},

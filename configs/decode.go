@@ -19,6 +19,7 @@ type decoder struct {
 	aliases map[*ast.AliasNode]ast.Node
 	src     *source // the file being read
 	ansible bool    // it is an Ansible vars file
+	lenient bool    // these are the keys of such a file, most of them not ours
 	errors  Errors
 
 	values, depth int  // read so far, and how deep
@@ -37,7 +38,7 @@ func newDecoder() *decoder {
 // at reports an error of a place.
 func (d *decoder) at(p place, hint, format string, args ...any) {
 	if len(d.errors) < MaxProblem {
-		d.errors = append(d.errors, p.errorAt(fmt.Sprintf(format, args...), hint, false))
+		d.errors = append(d.errors, p.errorAt(fmt.Sprintf(format, args...), hint, 0))
 	}
 }
 
@@ -54,10 +55,10 @@ func (d *decoder) enter(at place) bool {
 	case d.exhausted:
 	case d.values > MaxValues:
 		d.exhausted = true
-		d.errors = append(d.errors, at.errorAt(fmt.Sprintf("more than %d values, those repeated by aliases counted each time", MaxValues), "", false))
+		d.errors = append(d.errors, at.errorAt(fmt.Sprintf("more than %d values, those repeated by aliases counted each time", MaxValues), "", 0))
 	case d.depth > MaxDepth:
 		d.exhausted = true
-		d.errors = append(d.errors, at.errorAt(fmt.Sprintf("nested deeper than %d: an alias that holds itself?", MaxDepth), "", false))
+		d.errors = append(d.errors, at.errorAt(fmt.Sprintf("nested deeper than %d: an alias that holds itself?", MaxDepth), "", 0))
 	}
 	return !d.full()
 }
@@ -153,11 +154,17 @@ func (d *decoder) entries(n ast.Node) (list []entry, ok bool) {
 		}
 		p := startOf(d.src, v.Key)
 		key, isText := keyText(v.Key)
+		if !isText && d.lenient {
+			continue
+		}
 		if !isText {
 			d.at(p, "", "a key that is not a word")
 			continue
 		}
 		if before, twice := first[key]; twice {
+			if d.lenient && !strings.HasPrefix(key, "libvirt_") {
+				continue
+			}
 			d.at(p, fmt.Sprintf("the first is in line %d; keep one", before.line), "key %q given twice", key)
 			continue
 		}
@@ -327,20 +334,13 @@ func (d *decoder) unknownKey(e entry, t reflect.Type) {
 		return
 	}
 	// What was meant as a secret is one, whatever the key is called.
-	secret := false
-	if f := d.shapes.of(t).byKey[near]; f != nil {
-		secret = f.secret
-	}
-	err := e.at.errorAt(fmt.Sprintf("unknown key %q", short(e.key)), hint, false)
-	if secret {
-		masked := place{e.at.in, e.at.line, startOf(d.src, e.value).column}
-		if start := startOf(d.src, e.value); start.line == e.at.line {
-			hidden := masked.errorAt("", "", true)
-			err.Source = hidden.Source
-			_, err.caret = shown(e.at.in.lines[e.at.line-1], e.at.column, false)
+	hideFrom := 0
+	if f := d.shapes.of(t).byKey[near]; f != nil && f.secret {
+		if p := startOf(d.src, e.value); p.line == e.at.line {
+			hideFrom = p.column
 		}
 	}
-	d.errors = append(d.errors, err)
+	d.errors = append(d.errors, e.at.errorAt(fmt.Sprintf("unknown key %q", short(e.key)), hint, hideFrom))
 }
 
 // decodeList reads a list, or for a field that says so a single value.

@@ -203,7 +203,7 @@ pools:
   zeta: {disks: [/dev/disk/by-id/ata-B, {id: /dev/disk/by-id/ata-C}], storage_media: hdd, mount_options: []}
   alpha: {disks: [/dev/disk/by-id/ata-D, /dev/disk/by-id/ata-E], storage_media: ssd, mountpoint: /srv/a}
 encryption: {key_wait: 30, usb_keys: [{uuid: 1234-5678}, {uuid: 8b34-7d3c}]}
-network: {nic: {mac: 52:54:00:12:34:56}, addresses: 192.168.1.10/24, gateway: [192.168.1.1, "fe80::1"], dns: "fd00::1"}
+network: {nic: {mac: 3c:7c:3f:12:34:56}, addresses: 192.168.1.10/24, gateway: [192.168.1.1, "fe80::1"], dns: "fd00::1"}
 nfs_exports:
   exports:
     - {path: /mnt/zeta/x, mode: 0750, owner: 1000, clients: fd00:1::/64}
@@ -241,7 +241,7 @@ func TestForms(t *testing.T) {
 	check("key_wait", l.Encryption.KeyWait.String(), "30s")
 	check("uuid", l.Encryption.USBKeys, []USBKey{{UUID: "1234-5678"}, {UUID: "8b34-7d3c"}})
 	off := false
-	check("network", l.Network, &Network{Bridge: "br0", NIC: NIC{MAC: "52:54:00:12:34:56"}, DHCP: &off, Addresses: []string{"192.168.1.10/24"}, Gateway: []string{"192.168.1.1", "fe80::1"}, DNS: []string{"fd00::1"}})
+	check("network", l.Network, &Network{Bridge: "br0", NIC: NIC{MAC: "3c:7c:3f:12:34:56"}, DHCP: &off, Addresses: []string{"192.168.1.10/24"}, Gateway: []string{"192.168.1.1", "fe80::1"}, DNS: []string{"fd00::1"}})
 	check("export", l.NFSExports.Exports[0], NFSExport{Path: "/mnt/zeta/x", Mode: "0750", Owner: "1000", Group: "root", Squash: "root_squash", Clients: []string{"fd00:1::/64"}, Options: []string{"rw", "sync", "no_subtree_check"}})
 	vm := l.VMs[0]
 	check("mac_address", vm.MACAddress, "52:54:00:12:34:56")

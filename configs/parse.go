@@ -29,13 +29,16 @@ const (
 // parse reads one YAML document. Of a file without content the node is nil.
 func parse(src *source, data []byte) (node ast.Node, problem *Error) {
 	at := func(line, column int, hint, format string, args ...any) *Error {
-		return place{src, line, column}.errorAt(fmt.Sprintf(format, args...), hint, false)
+		return place{src, line, column}.errorAt(fmt.Sprintf(format, args...), hint, 0)
 	}
 	if len(data) > MaxBytes {
 		return nil, &Error{File: src.name, order: src.order, Message: fmt.Sprintf("larger than %d MiB, which no layout is", MaxBytes>>20)}
 	}
 	if line, column, ok := badCharacter(data); ok {
 		return nil, at(line, column, "save the file as UTF-8 text", "not text in UTF-8")
+	}
+	if bytes.HasPrefix(data, []byte("$ANSIBLE_VAULT")) {
+		return nil, at(1, 1, "decrypt it first: ansible-vault view FILE > vms.yml", "a file encrypted by Ansible's vault")
 	}
 	// A panic of the parser is a file that cannot be read, not a crash.
 	defer func() {

@@ -24,12 +24,12 @@ func newSource(name string, order int, text string) *source {
 	return &source{name, order, strings.Split(text, "\n")}
 }
 
-// errorAt makes an error of a place. hide masks the line from the column on,
-// for a value that is a secret although its key does not say so.
-func (p place) errorAt(message, hint string, hide bool) *Error {
+// errorAt makes an error of a place. hideFrom, where not 0, masks the line from
+// that column on, for a secret whose key does not say that it is one.
+func (p place) errorAt(message, hint string, hideFrom int) *Error {
 	e := &Error{File: p.in.name, Line: p.line, Column: p.column, Message: message, Hint: hint, order: p.in.order}
 	if p.line > 0 && p.line <= len(p.in.lines) {
-		e.Source, e.caret = shown(p.in.lines[p.line-1], p.column, hide)
+		e.Source, e.caret = shown(p.in.lines[p.line-1], p.column, hideFrom)
 	}
 	return e
 }
@@ -54,14 +54,14 @@ const maxWidth = 100
 
 // shown is a line as it may be printed and the column in it that stands for
 // the given one.
-func shown(line string, column int, hide bool) (string, int) {
+func shown(line string, column, hideFrom int) (string, int) {
 	line = strings.TrimSuffix(line, "\r")
+	if hideFrom > 0 {
+		line = line[:byteOffset(line, hideFrom)] + masked
+	}
 	at := byteOffset(line, column)
 	// Patterns are not run over megabytes: what they have to see is near.
 	line, at = window(line, at, 4096)
-	if hide {
-		line = line[:at] + masked
-	}
 	line, at = maskSecrets(line, at)
 	line, at = window(line, at, maxWidth)
 	return strings.Map(func(r rune) rune {

@@ -98,6 +98,9 @@ func (c *checker) validateDest(vm *VM, dest *string, suffixes []string) {
 
 func (c *checker) validateShared(vm *VM, seen *seenInVMs) {
 	if c.good(&vm.MACAddress) {
+		if n := c.l.Network; n != nil && c.good(&n.NIC.MAC) && strings.EqualFold(n.NIC.MAC, vm.MACAddress) {
+			c.fail(fields(&vm.MACAddress), "each NIC on a LAN has its own", "the MAC is that of the host's NIC, %s", c.line(&n.NIC.MAC))
+		}
 		if other := seen.macs[vm.MACAddress]; other != nil {
 			c.fail(fields(&vm.MACAddress), "each NIC on a LAN has its own", "the MAC is that of %s, %s", other.Name, c.line(&other.MACAddress))
 		} else {

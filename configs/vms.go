@@ -12,8 +12,9 @@ import (
 func (d *decoder) readVMs(l *Layout, name string, data []byte) {
 	layoutFailed := d.failed[d]
 	delete(d.failed, d)
-	d.ansible = true
+	d.ansible, d.lenient = true, true
 	entries := d.document(name, 1, data)
+	d.lenient = false
 	if d.failed[d] {
 		return
 	}
