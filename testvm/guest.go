@@ -52,13 +52,14 @@ var guestModules = []string{
 	"virtio_pci", "virtio_console", "virtio_rng", "virtio_blk", "virtio_net", "9pnet_virtio", "9p",
 	"nvme", "ahci", "sd_mod", "sr_mod", "xhci_pci", "usb_storage", "uas", "loop",
 	"dm_mod", "dm_crypt", "dm_flakey", "dm_zero", "xts", "aesni_intel", "algif_skcipher", "algif_hash", "sha512_ssse3", "sha256_ssse3",
-	"btrfs", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii", "nls_utf8", "ext4", "overlay", "squashfs", "isofs",
+	"crc32c_generic", "btrfs", "vfat", "nls_cp437", "nls_iso8859_1", "nls_ascii", "nls_utf8", "ext4", "overlay", "squashfs", "isofs",
 	"e1000e", "bridge", "raid1", "scsi_debug", "brd",
 }
 
 // modulesAtBoot are those that no device asks for, or that must be there
 // before the first test.
 var modulesAtBoot = []string{
+	"crc32c_generic", // libcrc32c, of btrfs, wants the algorithm and names no module of it
 	"virtio_console", "nvme", "ahci", "sd_mod", "usb_storage", "uas", "xhci_pci", "loop", "dm_mod", "dm_crypt", "btrfs", "vfat",
 	"nls_cp437", "nls_iso8859_1", "nls_ascii", "algif_skcipher", "aesni_intel",
 }
