@@ -23,6 +23,9 @@ var diskless = []string{"tmpfs", "ramfs", "rootfs", "devtmpfs", "proc", "sysfs"}
 func (m *machine) liveDisks() map[string]bool {
 	w := liveWalk{machine: m, disks: map[string]bool{}, seen: map[string]bool{}}
 	for _, one := range m.mounts {
+		if !one.own {
+			continue
+		}
 		for _, place := range liveMounts {
 			if one.Target == place || place != "/" && strings.HasPrefix(one.Target, place+"/") && strings.Contains(place, "live") {
 				w.mount(one)

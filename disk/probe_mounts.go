@@ -13,12 +13,14 @@ import (
 type mount struct {
 	host.Mount
 	devices []string
+	own     bool // of this process's view, or PID 1's; others' roots are not the system's
 }
 
 // readMounts reads the mounts of this process, of PID 1, and of every other
 // mount namespace that may be looked at.
 func (m *machine) readMounts() {
 	var all []host.Mount
+	own := 0 // how many of them are this process's, or PID 1's
 	parse := func(p string) {
 		list, err := host.ParseMountinfo(strings.NewReader(m.text(p)))
 		if err != nil {
@@ -31,13 +33,15 @@ func (m *machine) readMounts() {
 		}
 	}
 	parse("/proc/self/mountinfo")
+	parse("/proc/1/mountinfo")
+	own = len(all)
 	for _, pid := range m.otherNamespaces() {
 		parse("/proc/" + pid + "/mountinfo")
 	}
 	btrfs := m.btrfsMembers()
 	claimed := map[string]bool{}
-	for _, one := range all {
-		entry := mount{Mount: one}
+	for i, one := range all {
+		entry := mount{Mount: one, own: i < own}
 		name := m.byDev[one.Device]
 		if name == "" {
 			name = m.deviceOf(one.Source)
@@ -75,9 +79,6 @@ func (m *machine) otherNamespaces() []string {
 			seen[ns] = true
 			pids = append(pids, pid)
 		}
-	}
-	if len(pids) == 0 && m.text("/proc/1/mountinfo") != "" && m.link("/proc/1/ns/mnt") == "" {
-		pids = append(pids, "1") // a captured tree has no namespaces
 	}
 	return pids
 }
@@ -121,6 +122,9 @@ func (m *machine) deviceOf(path string) string {
 func (m *machine) covering(path string) (mount, bool) {
 	best := -1
 	for i, one := range m.mounts {
+		if !one.own {
+			continue
+		}
 		target := strings.TrimSuffix(one.Target, "/")
 		if path != one.Target && !strings.HasPrefix(path, target+"/") {
 			continue

@@ -123,6 +123,9 @@ func (m *machine) identify(b *block, d *Disk) {
 		d.Serial = first(u["ID_SERIAL"])
 	}
 	d.WWN = first(u["ID_WWN_WITH_EXTENSION"], u["ID_WWN"], m.text(b.folder+"/wwid"), m.text(device+"wwid"))
+	if strings.HasPrefix(d.WWN, "t10.") { // made of model and serial: no name of its own
+		d.WWN = ""
+	}
 }
 
 // vpdSerial is the unit serial number of SCSI's vital product data page 80:
