@@ -127,6 +127,7 @@ func withinLimits(tokens token.Tokens, at func(line, column int, hint, format st
 					return at(p.Line, p.Column, "", "more than %d keys in one mapping, which no layout has", MaxKeys)
 				}
 			}
+		default: // words, which open and close nothing
 		}
 		if len(levels) > MaxDepth {
 			return at(p.Line, p.Column, "", "nested deeper than %d, which no layout is", MaxDepth)

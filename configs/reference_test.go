@@ -153,14 +153,14 @@ func typeOf(f *field) string {
 }
 
 func valueWord(f *field, t reflect.Type) string {
-	switch {
-	case t == sizeType:
+	switch t {
+	case sizeType:
 		word := "size"
 		if f.min > 0 {
 			word += fmt.Sprintf(", %s to %s", Size(f.min), Size(f.max))
 		}
 		return word
-	case t == durationType:
+	case durationType:
 		return fmt.Sprintf("time, %s to %s", Duration(f.min*1e9), Duration(f.max*1e9))
 	}
 	switch t.Kind() {
@@ -187,6 +187,7 @@ func valueWord(f *field, t reflect.Type) string {
 			return "list, or a single one; each: " + valueWord(f, t.Elem())
 		}
 		return "list; each: " + valueWord(f, t.Elem())
+	default:
 	}
 	if len(f.enum) > 0 {
 		return "`" + strings.Join(f.enum, "`, `") + "`"

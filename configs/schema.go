@@ -100,10 +100,10 @@ func exclusive(t reflect.Type) object {
 
 // value is the schema of a field's value.
 func (s schemas) value(t reflect.Type, f *field) object {
-	switch {
-	case t == sizeType:
+	switch t {
+	case sizeType:
 		return object{"type": []string{"string", "integer"}, "pattern": sizePattern, "minimum": max(1, f.min)}
-	case t == durationType:
+	case durationType:
 		return object{"type": []string{"string", "integer"}, "pattern": durationPattern, "minimum": f.min}
 	}
 	switch t.Kind() {
@@ -162,10 +162,8 @@ func (s schemas) list(element reflect.Type, f *field) object {
 
 // ordered is a mapping whose keys are names that the user chooses.
 func (s schemas) ordered(element reflect.Type, f *field) object {
-	value := object{}
-	if f.mapValue != "" {
-		value = s.text(f)
-	} else {
+	value := s.text(f)
+	if f.mapValue == "" {
 		value = s.reference(element)
 	}
 	names := object{"pattern": formOf(f.keyForm).anchored()}
