@@ -31,6 +31,7 @@ type Facts struct {
 	Virtualisation string       `json:"virtualisation,omitempty"` // what the machine itself runs in: kvm, qemu, vmware, …; empty on bare metal
 	Kernel         string       `json:"kernel,omitempty"`         // release
 	OS             string       `json:"os,omitempty"`             // os-release's ID and version, as "debian 12"
+	Modules        []string     `json:"modules,omitempty"`        // kernel modules of disk controllers and USB hosts
 	Disks          disk.Facts   `json:"disks"`
 	Network        bridge.Facts `json:"network"`
 

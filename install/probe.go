@@ -13,6 +13,7 @@ import (
 	"hvinstall/disk"
 	"hvinstall/host"
 	"hvinstall/net/bridge"
+	"hvinstall/osimage/nixos"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,7 @@ func Probe(ctx context.Context) (Facts, error) {
 	if f.OS == "" {
 		f.OS = parseOSRelease(text("/usr/lib/os-release"))
 	}
+	f.Modules = nixos.DriverModules(os.DirFS("/"))
 	mounts, err := host.Mounts()
 	if err != nil {
 		return Facts{}, err

@@ -142,7 +142,7 @@ func diskoBtrfs(in Input, fs Filesystem) attrs {
 		if len(s.Options) > 0 {
 			sub = append(sub, set("mountOptions", texts(s.Options...)))
 		}
-		if in.Swap != nil && fs.UUID == in.System.UUID && strings.HasPrefix(in.Swap.Path, s.Mountpoint+"/") && s.Mountpoint != "/" {
+		if in.Swap != nil && fs.Label == in.System.Label && strings.HasPrefix(in.Swap.Path, s.Mountpoint+"/") && s.Mountpoint != "/" {
 			sub = append(sub, set("swap."+strings.TrimPrefix(in.Swap.Path, s.Mountpoint+"/")+".size", fmt.Sprintf("%dM", in.Swap.Size>>20)))
 		}
 		subvolumes = append(subvolumes, binding{path: []string{"/" + strings.TrimPrefix(s.Name, "/")}, value: sub})

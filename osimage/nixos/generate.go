@@ -97,7 +97,8 @@ func check(in Input) error {
 	}
 	must(fatUUID.MatchString(in.ESP.UUID), "the ESP's volume serial is %q, not of the form 8B34-7D3C", in.ESP.UUID)
 	for _, fs := range append([]Filesystem{in.System}, in.Pools...) {
-		must(luksUUID.MatchString(fs.UUID), "the btrfs %s has the UUID %q, which is none", fs.Label, fs.UUID)
+		// An adopted one's is not known before it is unlocked.
+		must(luksUUID.MatchString(fs.UUID) || fs.UUID == "" && len(fs.Devices) > 0, "the btrfs %s has the UUID %q, which is none", fs.Label, fs.UUID)
 		for _, d := range fs.Devices {
 			must(mountWord.MatchString(d), "the device %q of %s is not a plain path", d, fs.Label)
 		}

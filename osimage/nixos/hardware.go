@@ -61,7 +61,7 @@ func fileSystems(in Input) attrs {
 			options = append(options, "x-systemd.device-timeout=infinity")
 		}
 		mount(comment, s.Mountpoint, attrs{
-			set("device", "/dev/disk/by-uuid/"+in.System.UUID),
+			set("device", in.System.device()),
 			set("fsType", "btrfs"),
 			set("options", texts(options...)),
 		})
@@ -78,13 +78,22 @@ func fileSystems(in Input) attrs {
 				comment = []string{fmt.Sprintf("The pool %s: btrfs RAID1 over %s", p.Label, strings.Join(p.Devices, ", ")), degradedComment(p)}
 			}
 			mount(comment, s.Mountpoint, attrs{
-				set("device", "/dev/disk/by-uuid/"+p.UUID),
+				set("device", p.device()),
 				set("fsType", "btrfs"),
 				set("options", texts(append(append([]string{"subvol=" + s.Name}, s.Options...), poolOptions(p)...)...)),
 			})
 		}
 	}
 	return a
+}
+
+// device is what the file system is mounted by: its UUID, or, where that is
+// not known yet, its first volume.
+func (f Filesystem) device() string {
+	if f.UUID == "" {
+		return f.Devices[0]
+	}
+	return "/dev/disk/by-uuid/" + strings.ToLower(f.UUID)
 }
 
 func degradedComment(p Filesystem) string {

@@ -134,7 +134,7 @@ func (have evaluated) boots(in Input) error {
 		}
 	}
 	if !in.System.at(have.Root) {
-		errs = append(errs, fmt.Errorf(`fileSystems."/" is %s; on the disk it is /dev/disk/by-uuid/%s`, have.Root, in.System.UUID))
+		errs = append(errs, fmt.Errorf(`fileSystems."/" is %s; on the disk it is %s`, have.Root, in.System.device()))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("the configuration would not boot this machine: %w", errors.Join(errs...))
@@ -156,5 +156,5 @@ func (v Volume) at(device string) bool {
 }
 
 func (f Filesystem) at(device string) bool {
-	return strings.EqualFold(device, "/dev/disk/by-uuid/"+f.UUID) || slices.Contains(f.Devices, device) || device == "/dev/disk/by-label/"+f.Label
+	return f.UUID != "" && strings.EqualFold(device, "/dev/disk/by-uuid/"+f.UUID) || slices.Contains(f.Devices, device) || device == "/dev/disk/by-label/"+f.Label
 }

@@ -1,11 +1,7 @@
 package nixos
 
 import (
-	"bufio"
-	"context"
-	"io"
 	"io/fs"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -16,39 +12,16 @@ import (
 type Facts struct {
 	CPUVendor string   `json:"cpu_vendor,omitempty"` // intel, amd, or "" where not known
 	Modules   []string `json:"modules,omitempty"`    // kernel modules of disk controllers, disks and USB hosts
-	Release   string   `json:"release,omitempty"`    // of the running system where that is NixOS, as 26.05
 }
 
-// Probe reads /proc/cpuinfo, /sys and /etc/os-release, and nothing else.
-func Probe(_ context.Context) (Facts, error) { return probe(os.DirFS("/")) }
-
-func probe(root fs.FS) (Facts, error) {
-	var f Facts
-	if file, err := root.Open("proc/cpuinfo"); err == nil {
-		f.CPUVendor = cpuVendor(file)
-		file.Close()
-	}
-	f.Modules = driverModules(root)
-	if data, err := fs.ReadFile(root, "etc/os-release"); err == nil {
-		f.Release = nixosRelease(string(data))
-	}
-	return f, nil
-}
-
-func cpuVendor(r io.Reader) string {
-	lines := bufio.NewScanner(r)
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), ":")
-		if strings.TrimSpace(name) != "vendor_id" {
-			continue
-		}
-		switch strings.TrimSpace(value) {
-		case "GenuineIntel":
-			return "intel"
-		case "AuthenticAMD", "HygonGenuine":
-			return "amd"
-		}
-		return ""
+// Vendor names the maker of a CPU by /proc/cpuinfo's vendor_id as NixOS'
+// options do.
+func Vendor(id string) string {
+	switch id {
+	case "GenuineIntel":
+		return "intel"
+	case "AuthenticAMD", "HygonGenuine":
+		return "amd"
 	}
 	return ""
 }
@@ -58,7 +31,9 @@ func cpuVendor(r io.Reader) string {
 // nixos-generate-config.pl, which goes by the same.
 var bootClasses = []string{"0x0100", "0x0101", "0x0104", "0x0105", "0x0106", "0x0107", "0x0108", "0x0c03"}
 
-func driverModules(root fs.FS) []string {
+// DriverModules lists the kernel modules that are bound to disk controllers,
+// disks and USB host controllers, from /sys below root. It reads only.
+func DriverModules(root fs.FS) []string {
 	var modules []string
 	add := func(device string) {
 		if m := moduleOf(root, device); m != "" && !slices.Contains(modules, m) {
@@ -101,16 +76,4 @@ func moduleOf(root fs.FS, device string) string {
 		return ""
 	}
 	return path.Base(target)
-}
-
-func nixosRelease(osRelease string) string {
-	values := map[string]string{}
-	for line := range strings.Lines(osRelease) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		values[name] = strings.Trim(value, `"`)
-	}
-	if values["ID"] != "nixos" || !release.MatchString(values["VERSION_ID"]) {
-		return ""
-	}
-	return values["VERSION_ID"]
 }

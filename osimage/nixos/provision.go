@@ -34,13 +34,16 @@ func hvinstallNix(in Input) string {
 				set("Type", "oneshot"),
 				set("ExecStart", BinaryPath+" --plan "+LayoutPath+" --only vms --yes"),
 				set("TimeoutStartSec", "infinity", "Images are downloaded at the pace of the line."),
+				set("Restart", "on-failure", "libvirtd may accept connections a moment after its unit is up."),
+				set("RestartSec", "15s"),
 			}),
 			set("restartIfChanged", false, "nixos-rebuild switch does not wait for VMs."),
 		}.without(), "Makes what libvirt_vms says true, after libvirtd, the pools and the network.")),
 		after(set("systemd.paths.hvinstall-vms", attrs{
 			set("wantedBy", texts("multi-user.target")),
 			set("pathConfig.PathChanged", LayoutPath),
-		}, "No timer: it runs at boot, and again when the layout has been written.")),
+		}, "No timer: it runs at boot, and again when the layout has been written. A VM that the layout",
+			"calls absent is then removed without a question; protected: true keeps it.")),
 	}
 	body = append(body, degradedMounts(in)...)
 	return module{

@@ -67,14 +67,14 @@ func (j Job) modulesStep(files []File) step.Step {
 	return step.Step{
 		ID:     "os/nixos/modules",
 		Title:  "write the NixOS modules to " + dir,
-		Detail: []string{fmt.Sprintf("%d files; one that differs and was not written by hvinstall stops the run", len(files))},
+		Detail: []string{fmt.Sprintf("%d files; one that is your own is not overwritten", len(files))},
 		After:  j.After,
 		Check: func(context.Context) (step.State, string, error) {
 			compared, err := Compare(dir, files)
 			if err != nil {
 				return step.Absent, "", err
 			}
-			var absent, differs []string
+			var absent, own []string
 			for _, c := range compared {
 				switch c.Change {
 				case New:
@@ -82,16 +82,18 @@ func (j Job) modulesStep(files []File) step.Step {
 				case Renew:
 					absent = append(absent, c.Path+" (an earlier hvinstall's, untouched since)")
 				case Differs:
-					differs = append(differs, c.Path)
-				case Same:
+					own = append(own, c.Path)
+				case Same, Kept:
 				}
 			}
-			if len(differs) > 0 {
-				return step.Foreign, fmt.Sprintf("%s in %s: not as hvinstall wrote it, or somebody's own; see the difference with 'hvinstall nixos --plan ... -o %s', then take it with --force or move yours away",
-					strings.Join(differs, ", "), dir, dir), nil
-			}
-			if len(absent) > 0 {
+			switch {
+			case len(own) > 0 && j.Source.Flake == "":
+				return step.Foreign, fmt.Sprintf("%s in %s: your own, or edited since hvinstall wrote it; 'hvinstall nixos --plan ... -o %s' shows the difference, and --force takes the generated one",
+					strings.Join(own, ", "), dir, dir), nil
+			case len(absent) > 0:
 				return step.Absent, "to write: " + strings.Join(absent, ", "), nil
+			case len(own) > 0:
+				return step.Done, "kept as yours: " + strings.Join(own, ", ") + "; 'hvinstall nixos' shows how they differ, and the install looks whether they boot this machine", nil
 			}
 			return step.Done, fmt.Sprintf("%d files as generated", len(compared)), nil
 		},
@@ -101,8 +103,12 @@ func (j Job) modulesStep(files []File) step.Step {
 				return err
 			}
 			for _, c := range compared {
-				if c.Change == Renew {
-					report.Log("%s is replaced:\n%s", filepath.Join(dir, c.Path), c.Diff)
+				switch at := filepath.Join(dir, c.Path); c.Change {
+				case Renew:
+					report.Log("%s is replaced:\n%s", at, c.Diff)
+				case Differs:
+					report.Warn("%s is kept as it is: your own, or edited since hvinstall wrote it", at)
+				case New, Same, Kept:
 				}
 			}
 			written, err := Write(dir, compared, false)

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hvinstall/host"
 
@@ -21,6 +22,7 @@ const (
 	Same    Change = "same"    // as it would be written
 	Renew   Change = "renew"   // an earlier hvinstall's, untouched since
 	Differs Change = "differs" // somebody's own, or edited since
+	Kept    Change = "kept"    // somebody's own, for which ours is only a start
 )
 
 // Compared is a file next to what is in its place.
@@ -67,6 +69,10 @@ func compare(dir string, f File) (Compared, error) {
 		return c, nil
 	case untouched(string(have)):
 		c.Change = Renew
+	case strings.HasPrefix(f.Path, "users/"), strings.Contains(f.Path, "/users/"):
+		// A Home Manager module is for its user to fill.
+		c.Change = Kept
+		return c, nil
 	default:
 		c.Change = Differs
 	}
@@ -79,7 +85,7 @@ func compare(dir string, f File) (Compared, error) {
 func Write(dir string, files []Compared, force bool) ([]string, error) {
 	var written []string
 	for _, f := range files {
-		if f.Change == Same || f.Change == Differs && !force {
+		if f.Change == Same || f.Change == Kept || f.Change == Differs && !force {
 			continue
 		}
 		if err := host.WriteFile(filepath.Join(dir, f.Path), []byte(f.Content), 0o644); err != nil {
