@@ -48,8 +48,9 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"discover", "this machine's disks, NICs and USB sticks; --layout writes a first layout", runDiscover},
+		{"status", "the whole host against its layout, and its health", runStatus},
 		{"check", "validate a layout without looking at the machine", runCheck},
-		{"kernel", "add or remove a kernel's boot entry; the kernel hooks call it", runKernel},
+		{"kernel", "", runKernel},
 		{"live", "greet in the live system, or install unattended", runLive},
 		{"initrd", "build an initramfs that unlocks this host, or the live medium's", runInitrd},
 		{"schema", "print the JSON Schema of layout.yaml, for editors", runSchema},

@@ -9,6 +9,7 @@ import (
 	"hvinstall/configs"
 	"hvinstall/disk"
 	"hvinstall/install"
+	"hvinstall/vmstore"
 )
 
 // labelWidth is the column in which the right-hand text begins.
@@ -283,23 +284,43 @@ func (p preview) unlocking() {
 }
 
 func (p preview) network() {
-	n := p.plan.Layout.Network
+	n := p.plan.Network
 	if n == nil {
 		return
 	}
 	p.heading("NETWORK")
-	nic := n.NIC.Name
-	if nic == "" {
-		nic = n.NIC.MAC
+	if n.NIC == "" {
+		p.painted(n.Bridge, "refused, see below", p.danger)
+		return
 	}
-	if nic == "" {
-		nic = "the NIC with the default route"
+	p.row(n.Bridge, fmt.Sprintf("over %s (%s), %s", n.NIC, n.NICMAC, n.Why))
+	p.row("", p.address())
+}
+
+// address is how the host gets its own address on the bridge.
+func (p preview) address() string {
+	n := p.plan.Network
+	var words []string
+	if n.DHCP {
+		words = append(words, "address by DHCP")
 	}
-	address := "address by DHCP"
 	if len(n.Addresses) > 0 {
-		address = strings.Join(n.Addresses, ", ")
+		words = append(words, strings.Join(n.Addresses, ", "))
 	}
-	p.row(n.Bridge, fmt.Sprintf("over %s, %s", nic, address))
+	if len(n.Gateways) > 0 {
+		words = append(words, "gateway "+strings.Join(n.Gateways, ", "))
+	}
+	if len(n.DNS) > 0 {
+		words = append(words, "DNS "+strings.Join(n.DNS, ", "))
+	}
+	if n.MTU > 0 {
+		words = append(words, fmt.Sprintf("MTU %d", n.MTU))
+	}
+	when := "moved to the bridge now, and put back if no peer answers"
+	if p.plan.Installing() {
+		when = "from the first boot on"
+	}
+	return strings.Join(append(words, when), "; ")
 }
 
 func (p preview) exports() {
@@ -319,25 +340,64 @@ func (p preview) exports() {
 }
 
 func (p preview) vms() {
-	l := p.plan.Layout
-	if len(l.VMs) == 0 {
+	if p.plan.VMs == nil {
 		return
 	}
 	p.heading("VMS")
-	for _, vm := range l.VMs {
-		if vm.State == "absent" {
-			fmt.Fprintf(p.out, "%s %s%s\n", p.danger("!"), pad(vm.Name, labelWidth),
-				p.danger(fmt.Sprintf("ABSENT: its domain and everything in %s/%s are deleted", l.VMStoreRoot, vm.Name)))
-			continue
+	for _, vm := range p.plan.VMs.VMs {
+		p.vm(vm)
+	}
+	for _, u := range p.plan.VMs.Undeclared {
+		p.painted(u.Name, "not in the layout, left alone ("+u.State+")", p.dim)
+	}
+}
+
+// vm is one VM: what it is, and what becomes of it.
+func (p preview) vm(vm vmstore.VM) {
+	declared := p.declared(vm.Name)
+	switch vm.Action {
+	case vmstore.Gone:
+		p.painted(vm.Name, "absent, and nothing is left of it", p.dim)
+		return
+	case vmstore.Remove:
+		fmt.Fprintf(p.out, "%s %s%s\n", p.danger("!"), pad(vm.Name, labelWidth), p.danger("ABSENT: removed for good"))
+		if vm.Lost != nil {
+			for _, line := range vm.Lost.Lines(vm.Name) {
+				p.fact("", line, p.danger)
+			}
 		}
-		p.row(vm.Name, vmWords(vm))
-		switch {
-		case vm.DiskImage != nil:
-			p.fact("disk", vm.DiskImage.URL, p.dim)
-		case vm.ISOImage != nil:
-			p.fact("ISO", vm.ISOImage.URL, p.dim)
+		return
+	case vmstore.Create, vmstore.Keep, vmstore.Change, vmstore.Adopt:
+	}
+	p.row(vm.Name, vmWords(declared))
+	switch {
+	case declared.DiskImage != nil:
+		p.fact("disk", declared.DiskImage.URL, p.dim)
+	case declared.ISOImage != nil:
+		p.fact("ISO", declared.ISOImage.URL, p.dim)
+	}
+	for i, d := range vm.Differences {
+		word := ""
+		if i == 0 {
+			word = "then"
+		}
+		p.fact(word, d.String(), nil)
+	}
+	if vm.Action == vmstore.Adopt {
+		p.fact("then", "adopted: it keeps its UUID and its disk", nil)
+	}
+	if line := vm.RestartLine(); line != "" {
+		p.fact("", line, p.warn)
+	}
+}
+
+func (p preview) declared(name string) configs.VM {
+	for _, vm := range p.plan.Layout.VMs {
+		if vm.Name == name {
+			return vm
 		}
 	}
+	return configs.VM{Name: name}
 }
 
 func vmWords(vm configs.VM) string {
@@ -372,7 +432,7 @@ func (p preview) summary() {
 		p.heading("")
 		fmt.Fprintf(p.out, "%s\n", p.danger(fmt.Sprintf("REFUSED: %s. Nothing was written.", quantity(n, "reason"))))
 		for i, r := range p.plan.Refusals {
-			p.refusal(i+1, r.Where, r.What, r.Hint)
+			writeReason(p.out, p.style, i+1, r.Where, r.What, r.Hint)
 		}
 		return
 	}
@@ -396,20 +456,21 @@ func (p preview) summary() {
 	fmt.Fprintf(p.out, "Digest %s\n", p.plan.Digest)
 }
 
-func (p preview) refusal(n int, where, what, hint string) {
+// writeReason writes one numbered reason and, under it, the way out.
+func writeReason(w io.Writer, s style, n int, where, what, hint string) {
 	label := fmt.Sprintf("%d.", n)
-	for i, line := range wrap(where+": "+what, p.width-5) {
+	for i, line := range wrap(where+": "+what, s.width-5) {
 		if i > 0 {
 			label = ""
 		}
-		fmt.Fprintf(p.out, "  %s%s\n", pad(label, 3), line)
+		fmt.Fprintf(w, "  %s%s\n", pad(label, 3), line)
 	}
 	if hint == "" {
 		return
 	}
-	arrow := "→"
-	for _, line := range wrap(hint, p.width-7) {
-		fmt.Fprintf(p.out, "     %s %s\n", p.good(arrow), line)
+	arrow := s.good("→")
+	for _, line := range wrap(hint, s.width-7) {
+		fmt.Fprintf(w, "     %s %s\n", arrow, line)
 		arrow = " "
 	}
 }
