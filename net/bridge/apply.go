@@ -78,7 +78,7 @@ func (p Plan) differingUnit(root string) (string, error) {
 
 // staleUnits are files of a bridge that the layout no longer has.
 func (p Plan) staleUnits(root string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(root, unitFolder, "05-hvinstall-*"))
+	files, err := filepath.Glob(filepath.Join(root, unitFolder, "0[56]-hvinstall-*"))
 	if err != nil {
 		return nil, err
 	}

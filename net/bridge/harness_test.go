@@ -67,9 +67,12 @@ type applied struct {
 	Refusals []step.Refusal `json:"refusals,omitempty"`
 	Changed  int            `json:"changed"`
 	Error    string         `json:"error,omitempty"`
-	Found    []step.Found   `json:"found,omitempty"`
+	Found    []found        `json:"found,omitempty"`
 	Events   []step.Event   `json:"events,omitempty"`
 }
+
+// found is step.Found as it reads in JSON.
+type found struct{ Step, State, Why string }
 
 func applyRole([]string) error {
 	var j job
@@ -92,7 +95,11 @@ func applyRole([]string) error {
 			}
 		}
 		if j.Look {
-			result.Found, err = step.Look(ctx, steps, 1)
+			var looked []step.Found
+			looked, err = step.Look(ctx, steps, 1)
+			for _, f := range looked {
+				result.Found = append(result.Found, found{f.Step, f.State.String(), f.Why})
+			}
 		} else {
 			runner := step.Runner{Events: func(e step.Event) { result.Events = append(result.Events, e) }}
 			result.Changed, err = runner.Run(ctx, steps)
@@ -106,7 +113,7 @@ func applyRole([]string) error {
 
 // lan is the three namespaces of one test.
 type lan struct {
-	t                *testing.T
+	t                testing.TB
 	router, host, vm string
 	dir              string // temporary files
 	root             string // the system that later boots run
@@ -119,7 +126,7 @@ const (
 	vmMAC  = "02:00:00:77:00:20"
 )
 
-func newLAN(t *testing.T) *lan {
+func newLAN(t testing.TB) *lan {
 	t.Helper()
 	for program, pkg := range needed {
 		if _, err := exec.LookPath(program); err != nil {
@@ -184,6 +191,7 @@ echo 0123456789abcdef0123456789abcdef > /etc/machine-id
 rm -f /etc/systemd/network/*
 mount -t tmpfs tmpfs /run
 mkdir -p /run/dbus /run/systemd
+chown messagebus /run/dbus
 mount -o remount,bind,ro /sys
 touch %[2]s
 exec sleep 170`, l.dir, ready))
@@ -201,7 +209,7 @@ func (l *lan) dhcp() {
 		"--interface=lan0", "--bind-interfaces", "--except-interface=lo", "--port=0", "--no-ping",
 		"--dhcp-range=192.168.77.100,192.168.77.150,255.255.255.0,1h", "--dhcp-option=6,192.168.77.1",
 		"--enable-ra", "--dhcp-range=fd77::,ra-only,64,1h", "--ra-param=lan0,10,3600",
-		"--dhcp-leasefile="+l.dir+"/leases", "--pid-file="+l.dir+"/dnsmasq.pid", "--user=root", "--log-facility="+l.dir+"/dnsmasq.log")
+		"--log-dhcp", "--dhcp-leasefile="+l.dir+"/leases", "--pid-file="+l.dir+"/dnsmasq.pid", "--user=root", "--log-facility="+l.dir+"/dnsmasq.log")
 	must(l.t, cmd.Start())
 	l.t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	l.await("dnsmasq", 5*time.Second, func() bool { _, err := os.Stat(l.dir + "/dnsmasq.pid"); return err == nil })
@@ -342,7 +350,7 @@ func (l *lan) pings(ns, to string) {
 	}
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

@@ -282,6 +282,11 @@ func (p Plan) tryMove(ctx context.Context, env Env, report step.Reporter, was *f
 	} else if err := p.verify(ctx, env, report, index, was); err != nil {
 		return err
 	}
+	if carrier(nic) {
+		if err := p.awaitUnique(ctx, index); err != nil {
+			return err
+		}
+	}
 	if networkd {
 		if err := p.handOver(ctx, env, report, index, carrier(nic)); err != nil {
 			return err

@@ -1,10 +1,12 @@
 package bridge
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -217,4 +219,38 @@ func (p Plan) missingGateways(index int) ([]netip.Addr, error) {
 		}
 	}
 	return missing, nil
+}
+
+// InUse is an address of the layout that another machine of the LAN has.
+type InUse struct{ Address netip.Prefix }
+
+func (e *InUse) Error() string {
+	return fmt.Sprintf("%s is in use by another machine on this LAN; choose another address in the layout", e.Address)
+}
+
+// awaitUnique waits for the kernel's check that no other machine has one of
+// the IPv6 addresses (RFC 4862, 5.4); until it ends they cannot be used.
+func (p Plan) awaitUnique(ctx context.Context, index int) error {
+	for deadline := time.Now().Add(3 * time.Second); time.Now().Before(deadline); {
+		addresses, err := addressesOn(index)
+		if err != nil {
+			return err
+		}
+		waiting := false
+		for _, a := range addresses {
+			if a.flags()&unix.IFA_F_DADFAILED != 0 && slices.Contains(p.Addresses, a.prefix().String()) {
+				return &InUse{a.prefix()}
+			}
+			waiting = waiting || a.flags()&(unix.IFA_F_TENTATIVE|unix.IFA_F_OPTIMISTIC) == unix.IFA_F_TENTATIVE
+		}
+		if !waiting {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
 }

@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"bufio"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -127,9 +126,44 @@ func (f *former) restoreFiles(env Env) error {
 	if !changed || !networkdRuns(env) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return reload(ctx, nil)
+	if err := reload(ctx, nil); err != nil {
+		return err
+	}
+	return f.settle(ctx)
+}
+
+// settle waits for networkd to configure the NIC by its old file. A reload
+// passes by a link that is just being configured by the new one, and that then
+// fails for want of the bridge; so it is told once more.
+func (f *former) settle(ctx context.Context) error {
+	nic, err := netlink.LinkByName(f.NIC)
+	if err != nil {
+		return fmt.Errorf("looking for %s: %w", f.NIC, err)
+	}
+	if !carrier(nic) {
+		return nil
+	}
+	for tries := range 3 {
+		state, file, err := linkState(nic.Attrs().Index)
+		if err != nil {
+			return err
+		}
+		if state == "unmanaged" && file == "" {
+			return nil // as before: another program's interface
+		}
+		if tries > 0 {
+			if _, err := (host.Cmd{Argv: []string{"networkctl", "reconfigure", f.NIC}}).Output(ctx); err != nil {
+				return fmt.Errorf("telling networkd to configure %s again: %w", f.NIC, err)
+			}
+		}
+		if awaitConfigured(ctx, nic, func(string) bool { return true }, 4*time.Second) == nil {
+			break
+		}
+	}
+	// A LAN without a DHCP server stays "configuring", as it was before.
+	return nil
 }
 
 func reload(ctx context.Context, log func(string, ...any)) error {
@@ -160,21 +194,44 @@ func (p Plan) handOver(ctx context.Context, env Env, report step.Reporter, index
 	if err := reload(ctx, report.Log); err != nil {
 		return err
 	}
-	if !carrier {
-		return nil
+	// networkd ties its .netdev to a bridge that it did not make only at the
+	// kernel's next news of that bridge; until then its port stays
+	// "configuring". A new alias is news, and harmless.
+	bridge, err := netlink.LinkByIndex(index)
+	if err != nil {
+		return fmt.Errorf("looking for %s: %w", p.Bridge, err)
 	}
-	deadline := time.Now().Add(env.Timeout)
-	for {
-		state, err := linkState(index)
+	if err := netlink.LinkSetAlias(bridge, "the LAN by "+p.NIC+", made by hvinstall"); err != nil {
+		return fmt.Errorf("naming what %s is for: %w", p.Bridge, err)
+	}
+	links := []netlink.Link{nic}
+	if carrier {
+		links = append(links, bridge) // without, its DHCP client has to wait
+	}
+	for _, link := range links {
+		if err := awaitConfigured(ctx, link, p.isOurs, env.Timeout); err != nil {
+			return err
+		}
+	}
+	report.Log("networkd has configured %s and %s", p.Bridge, p.NIC)
+	return nil
+}
+
+// awaitConfigured waits until networkd has brought a link into the state that
+// a wanted one of its present files asks for.
+func awaitConfigured(ctx context.Context, link netlink.Link, wanted func(name string) bool, timeout time.Duration) error {
+	name := link.Attrs().Name
+	for deadline := time.Now().Add(timeout); ; {
+		state, file, err := linkState(link.Attrs().Index)
 		if err != nil {
 			return err
 		}
-		if state == "configured" {
-			report.Log("networkd has configured %s", p.Bridge)
+		// A file that is gone is news that networkd has not heard yet.
+		if _, gone := os.Stat(file); state == "configured" && gone == nil && wanted(filepath.Base(file)) {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("networkd did not configure %s within %s (it is %q); see 'networkctl status %s'", p.Bridge, env.Timeout, state, p.Bridge)
+			return fmt.Errorf("networkd did not configure %s within %s (it is %q by %s); see 'networkctl status %s'", name, timeout, state, file, name)
 		}
 		select {
 		case <-ctx.Done():
@@ -184,23 +241,24 @@ func (p Plan) handOver(ctx context.Context, env Env, report step.Reporter, index
 	}
 }
 
-// linkState is networkd's ADMIN_STATE of a link: configuring, configured, …
-func linkState(index int) (string, error) {
-	file, err := os.Open(fmt.Sprintf("/run/systemd/netif/links/%d", index))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "unknown", nil
+// linkState is what networkd writes of a link: configuring, configured, … and
+// the .network file that it goes by.
+func linkState(index int) (state, file string, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/run/systemd/netif/links/%d", index))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return "", "", fmt.Errorf("reading networkd's state: %w", err)
 	}
-	if err != nil {
-		return "", fmt.Errorf("reading networkd's state: %w", err)
-	}
-	defer file.Close()
-	lines := bufio.NewScanner(file)
-	for lines.Scan() {
-		if state, found := strings.CutPrefix(lines.Text(), "ADMIN_STATE="); found {
-			return state, nil
+	state = "unknown"
+	for line := range strings.Lines(string(text)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "ADMIN_STATE":
+			state = value
+		case "NETWORK_FILE":
+			file = value
 		}
 	}
-	return "unknown", lines.Err()
+	return state, file, nil
 }
 
 // leaseIdentity reads, from networkd's record of the NIC's lease, the IAID

@@ -86,8 +86,10 @@ func echoRole(args []string) error {
 	}
 }
 
-// streamRole sends a packet each millisecond for some seconds and prints the
-// longest time in which no answer came, and how many never came.
+// streamRole sends a packet each millisecond for some seconds, which the other
+// end sends back. It prints the gap: the longest stretch of lost packets, by the
+// times when the last one before and the first one after it were sent. A pause
+// of this process or of the other is no gap: nothing is lost in it.
 func streamRole(args []string) error {
 	conn, err := net.Dial("udp", args[0])
 	if err != nil {
@@ -98,38 +100,46 @@ func streamRole(args []string) error {
 		return err
 	}
 	end := time.Now().Add(time.Duration(seconds) * time.Second)
-	sent := make(chan int, 1)
+	sent := make(chan []time.Time, 1)
 	go func() {
 		packet := make([]byte, 8)
-		count := 0
+		var times []time.Time
 		for tick := time.NewTicker(time.Millisecond); time.Now().Before(end); <-tick.C {
-			binary.BigEndian.PutUint64(packet, uint64(count))
-			if _, err := conn.Write(packet); err == nil {
-				count++
-			}
+			binary.BigEndian.PutUint64(packet, uint64(len(times)))
+			times = append(times, time.Now())
+			_, _ = conn.Write(packet) // one that cannot be sent is lost, too
 		}
-		sent <- count
+		sent <- times
 	}()
-	var gap time.Duration
-	buffer, received, last := make([]byte, 64), 0, time.Now()
+	answered := map[uint64]bool{}
+	buffer := make([]byte, 64)
 	for {
-		_ = conn.SetReadDeadline(end.Add(300 * time.Millisecond))
-		if _, err := conn.Read(buffer); err != nil {
-			if time.Now().Before(end) {
+		_ = conn.SetReadDeadline(end.Add(500 * time.Millisecond))
+		n, err := conn.Read(buffer)
+		if err != nil {
+			if time.Now().Before(end.Add(400 * time.Millisecond)) {
 				continue // an ICMP error during the gap
 			}
 			break
 		}
-		if received++; received == 200 {
+		if n == 8 {
+			answered[binary.BigEndian.Uint64(buffer)] = true
+		}
+		if len(answered) == 200 {
 			fmt.Println("started")
 		}
-		if now := time.Now(); received > 1 && now.Sub(last) > gap {
-			gap = now.Sub(last)
-		}
-		last = time.Now()
 	}
-	count := <-sent
-	fmt.Printf("gap_us=%d sent=%d lost=%d\n", gap.Microseconds(), count, count-received)
+	times := <-sent
+	var gap time.Duration
+	for last, i := 0, 0; i < len(times); i++ {
+		if answered[uint64(i)] {
+			if i > last+1 {
+				gap = max(gap, times[i].Sub(times[last]))
+			}
+			last = i
+		}
+	}
+	fmt.Printf("gap_us=%d sent=%d lost=%d\n", gap.Microseconds(), len(times), len(times)-len(answered))
 	return nil
 }
 

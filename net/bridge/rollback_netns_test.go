@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,8 +20,10 @@ func (l *lan) network() string {
 	text := l.in(l.host, "sh", "-c", "ip -o link; ip addr; ip route show table all; ip -6 route show table all; cat /proc/sys/net/ipv6/conf/nic0/disable_ipv6")
 	text = regexp.MustCompile(`(valid_lft|preferred_lft|expires) \S+`).ReplaceAllString(text, "$1 …")
 	text = regexp.MustCompile(`(?m)^\d+: |@if\d+`).ReplaceAllString(text, "")
-	// Order among equals is the kernel's.
+	// An address that comes back is not checked again for uniqueness.
+	text = strings.ReplaceAll(text, " nodad", "")
 	lines := strings.Split(text, "\n")
+	slices.Sort(lines) // order among equals is the kernel's
 	return strings.Join(lines, "\n")
 }
 

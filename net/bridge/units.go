@@ -13,7 +13,7 @@ type Unit struct {
 }
 
 // unitFolder is where an administrator's networkd files live. The 05- prefix
-// sorts before what cloud-init and netplan generate (10-): networkd takes the
+// (06- for the NIC) sorts before what cloud-init and netplan generate (10-): networkd takes the
 // first file that matches.
 const unitFolder = "etc/systemd/network"
 
@@ -32,7 +32,9 @@ func (p Plan) units(who identity) []Unit {
 	return []Unit{
 		{p.unitName("netdev"), p.netdev()},
 		{p.unitName("network"), p.bridgeNetwork(who)},
-		{fmt.Sprintf("05-hvinstall-%s-nic.network", p.Bridge), p.nicNetwork()},
+		// After the bridge's own: the bridge has the NIC's MAC, and networkd takes
+		// the first file that matches.
+		{fmt.Sprintf("06-hvinstall-%s-nic.network", p.Bridge), p.nicNetwork()},
 	}
 }
 
@@ -63,9 +65,11 @@ func (p Plan) nicNetwork() string {
 	if p.PermanentMAC {
 		b.set("PermanentMACAddress", p.NICMAC)
 	} else {
+		// Its driver tells no permanent address (virtual cards). What is stacked
+		// upon the card carries the same MAC and must not match.
 		b.set("MACAddress", p.NICMAC)
+		b.set("Kind", "!bridge vlan bond macvlan macvtap ipvlan")
 	}
-	// The bridge and VLANs carry the same MAC; they are of other types.
 	b.set("Type", "ether")
 	if p.MTU > 0 {
 		b.section("Link")
@@ -83,7 +87,6 @@ func (p Plan) bridgeNetwork(who identity) string {
 	var b unitText
 	b.section("Match")
 	b.set("Name", p.Bridge)
-	b.set("Type", "bridge")
 	if p.MTU > 0 {
 		b.section("Link")
 		b.set("MTUBytes", fmt.Sprint(p.MTU))
