@@ -267,6 +267,7 @@ var badLayouts = []badLayout{
 	{"dest with the same beginning", vmOf("disk_image: {url: 'http://h/i', dest: /mnt/vmstore/ab/x.qcow2}"), "not in the VM's own directory", true},
 	{"dest packed", vmOf("disk_image: {url: 'http://h/i', dest: /mnt/vmstore/a/a.qcow2.xz}"), "as unpacked: a.qcow2", true},
 	{"dest of an ISO", vmOf("iso_image: {url: 'http://h/i', dest: /mnt/vmstore/a/a.qcow2}"), "does not end in .iso", true},
+	{"dest of the seed", vmOf("iso_image: {url: 'http://h/i', dest: /mnt/vmstore/a/seed.iso}, cloud_init: {meta_data: x}"), "where the cloud-init seed goes", true},
 	{"dest missing", vmOf("disk_image: {url: 'http://h/i'}"), "disk_image lacks dest", false},
 	{"url without host", vmOf("disk_image: {url: 'http:///i', dest: /mnt/vmstore/a/a.img}"), "not an http://", false},
 	{"url with a space", vmOf("disk_image: {url: 'http://h/a b', dest: /mnt/vmstore/a/a.img}"), "%20", false},

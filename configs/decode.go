@@ -188,7 +188,7 @@ func (d *decoder) unknownKey(e entry, t reflect.Type) {
 			hideFrom = p.column
 		}
 	}
-	d.errors = append(d.errors, e.at.errorAt(fmt.Sprintf("unknown key %q", short(e.key)), hint, hideFrom))
+	d.errors = append(d.errors, e.at.errorAt(fmt.Sprintf("unknown key %s", quote(e.key)), hint, hideFrom))
 }
 
 func (d *decoder) wrongType(n ast.Node, f *field, at place, want string) {
@@ -205,12 +205,15 @@ func (d *decoder) wrongTypeHint(n ast.Node, f *field, at place, want, hint strin
 
 const jinjaHint = "Ansible variables cannot be resolved here: write the value itself"
 
-// short is text cut so that it fits into a message, on one line, without what
+// quote is user text in an error: in quotes, short, on one line, without what
 // looks like a secret, and harmless on a terminal.
+func quote(s string) string { return `"` + short(s) + `"` }
+
+// short is quote without the quotes, for what is to be typed.
 func short(s string) string {
 	s, _ = maskSecrets(s[:min(len(s), 4096)], 0)
-	if len(s) > 60 {
-		s = strings.ToValidUTF8(s[:57], "") + "..."
+	if len(s) > 100 {
+		s = strings.ToValidUTF8(s[:97], "") + "..."
 	}
 	q := strconv.Quote(s)
 	return q[1 : len(q)-1]

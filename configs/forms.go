@@ -47,7 +47,7 @@ var forms = sync.OnceValue(func() map[string]*compiled {
 		"subvolume":     {pattern: `[A-Za-z0-9@_][A-Za-z0-9@._-]{0,63}`, what: "a subvolume name: letters, digits and . _ - @, at most 64", more: notDots},
 		"path":          {pattern: pathForm, what: "an absolute path of letters, digits and . _ + @ : = ~ , -", more: checkPath, fix: fixPath},
 		"file":          {pattern: `(?:/|` + pathChars + `+/)*` + pathChars + `+`, what: "a path of letters, digits and . _ + @ : = ~ , -", more: checkFile},
-		"mount_option":  {pattern: `[a-z][a-z0-9_]*(?:=[A-Za-z0-9:._/+-]+)?`, what: "a mount option such as noatime or compress=zstd", example: "noatime", more: checkMountOption},
+		"mount_option":  {pattern: `[a-z][a-z0-9_.-]*(?:=[A-Za-z0-9:._/+-]+)?`, what: "a mount option such as noatime or compress=zstd", example: "noatime", more: checkMountOption},
 		"nfs_option":    {pattern: `[a-z_]+(?:=[A-Za-z0-9:._/@+-]+)?`, what: "an option of exports(5)", example: "rw", more: checkNFSOption},
 		"kernel_arg":    {pattern: `[A-Za-z0-9_][A-Za-z0-9_.,:=/+@%~!?^*\[\]-]*`, what: "one kernel argument, without spaces, quotes or $ & ; | < > ( ) { }", example: "intel_iommu=on", fix: fixKernelArg},
 		"url":           {pattern: urlForm, what: "an http://, https:// or file:/// address", example: "https://example.org/image.qcow2", more: checkURL, fix: fixURL},
@@ -72,7 +72,7 @@ var forms = sync.OnceValue(func() map[string]*compiled {
 		"timezone":      {pattern: `[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}`, what: "a time zone such as Europe/Brussels"},
 		"keymap":        {pattern: `[A-Za-z0-9][A-Za-z0-9._-]*`, what: "a console keymap such as us or be"},
 		"user":          {pattern: `[a-z_][a-z0-9_-]{0,31}`, what: "a name of a-z, 0-9, _ and -, at most 32", example: "snyssen"},
-		"ssh_key":       {pattern: `[ -~]+`, what: "one line of an authorized_keys file", example: "[ssh-ed25519 AAAAC3... me@laptop]", more: checkSSHKey, mute: true},
+		"ssh_key":       {pattern: `[^\x00-\x1f\x7f-\x9f]+`, what: "one line of an authorized_keys file", example: "[ssh-ed25519 AAAAC3... me@laptop]", more: checkSSHKey, mute: true},
 		"password_hash": {pattern: `\$(?:y|gy|7|6|5|2[aby])\$[./A-Za-z0-9=,$+-]+`, what: "a crypt(5) hash ($y$, $6$, $2b$, ...)", example: "$y$j9T$...", fix: fixPassword, mute: true},
 		"libvirt_uri":   {pattern: `[a-z]+(?:\+[a-z0-9]+)?://[A-Za-z0-9@._:/?=&,%~+-]*`, what: "a libvirt address such as qemu:///system"},
 		"vm":            {pattern: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, what: "a VM name: letters, digits and . _ -, at most 64", more: notDots},
@@ -123,12 +123,12 @@ func (f *compiled) check(text string) (problem, hint string) {
 	if f.mute {
 		return "not " + f.what, hint
 	}
-	return fmt.Sprintf("%q is not %s", short(text), f.what), hint
+	return fmt.Sprintf("%s is not %s", quote(text), f.what), hint
 }
 
 func notDots(text string) (string, string) {
 	if strings.Trim(text, ".") == "" {
-		return fmt.Sprintf("%q is a directory, not a name", text), ""
+		return quote(text) + " is a directory, not a name", ""
 	}
 	return "", ""
 }
@@ -152,14 +152,14 @@ func fixHostname(text string) string {
 
 func checkPath(text string) (string, string) {
 	if clean := path.Clean(text); clean != text {
-		return fmt.Sprintf("%q is not a clean path", short(text)), "write " + short(clean)
+		return fmt.Sprintf("%s is not a clean path", quote(text)), "write " + short(clean)
 	}
 	return "", ""
 }
 
 func checkFile(text string) (string, string) {
 	if clean := path.Clean(text); clean != text && "./"+clean != text {
-		return fmt.Sprintf("%q is not a clean path", short(text)), "write " + short(clean)
+		return fmt.Sprintf("%s is not a clean path", quote(text)), "write " + short(clean)
 	}
 	return "", ""
 }

@@ -52,7 +52,7 @@ func checkPoolName(text string) (string, string) {
 
 // mountOptions are those of btrfs(5) and mount(8) that a layout may give.
 var mountOptions = []string{
-	"acl", "noacl", "autodefrag", "noautodefrag", "barrier", "nobarrier", "clear_cache", "commit", "compress", "compress_force",
+	"acl", "noacl", "autodefrag", "noautodefrag", "barrier", "nobarrier", "clear_cache", "commit", "compress", "compress-force",
 	"datacow", "nodatacow", "datasum", "nodatasum", "discard", "nodiscard", "enospc_debug", "noenospc_debug", "fatal_errors", "flushoncommit", "noflushoncommit",
 	"max_inline", "metadata_ratio", "rescue", "skip_balance", "space_cache", "nospace_cache", "ssd", "ssd_spread", "nossd", "thread_pool", "treelog", "notreelog", "usebackuproot", "user_subvol_rm_allowed",
 	"atime", "noatime", "relatime", "norelatime", "strictatime", "lazytime", "nolazytime", "diratime", "nodiratime",
@@ -77,8 +77,8 @@ func checkMountOption(text string) (string, string) {
 	if why, taken := takenOptions[word]; taken {
 		return fmt.Sprintf("%s is not for a layout", short(word)), why
 	}
-	if (word == "compress" || word == "compress_force") && value != "" && !compression.MatchString(value) {
-		return fmt.Sprintf("%q is no compression of btrfs", short(value)), "zstd, zstd:3, lzo, zlib or no"
+	if (word == "compress" || word == "compress-force") && value != "" && !compression.MatchString(value) {
+		return fmt.Sprintf("%s is no compression of btrfs", quote(value)), "zstd, zstd:3, lzo, zlib or no"
 	}
 	// The kernel may know more than this list: only what looks like a slip of
 	// the pen is refused.
@@ -89,7 +89,7 @@ func checkMountOption(text string) (string, string) {
 	}
 	for _, known := range mountOptions {
 		if len(word) > 4 && distance(word, known, 3) <= 2 {
-			return fmt.Sprintf("unknown mount option %q", short(text)), fmt.Sprintf("did you mean %s?", strings.Replace(text, word, known, 1))
+			return fmt.Sprintf("unknown mount option %s", quote(text)), fmt.Sprintf("did you mean %s?", strings.Replace(text, word, known, 1))
 		}
 	}
 	return "", ""

@@ -44,7 +44,7 @@ func fixMAC(text string) string {
 func checkNetwork(text string) (string, string) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return fmt.Sprintf("%q is not a network", short(text)), "write it like 192.168.1.0/24 or fd00:1::/64"
+		return fmt.Sprintf("%s is not a network", quote(text)), "write it like 192.168.1.0/24 or fd00:1::/64"
 	}
 	if p.Addr().Is4In6() {
 		return fmt.Sprintf("%s is an IPv4 network in IPv6 dress", text), "write the IPv4 network"
@@ -65,7 +65,7 @@ func fixNetwork(text string) string {
 func checkAddress(text string) (string, string) {
 	p, err := netip.ParsePrefix(text)
 	if err != nil {
-		return fmt.Sprintf("%q is not an address with its prefix length", short(text)), "write it like 192.168.1.10/24"
+		return fmt.Sprintf("%s is not an address with its prefix length", quote(text)), "write it like 192.168.1.10/24"
 	}
 	a := p.Addr()
 	if problem := unusable(a); problem != "" {
@@ -123,7 +123,7 @@ func unusable(a netip.Addr) string {
 func checkIP(text string) (string, string) {
 	a, err := netip.ParseAddr(text)
 	if err != nil {
-		return fmt.Sprintf("%q is not an IP address", short(text)), ""
+		return fmt.Sprintf("%s is not an IP address", quote(text)), ""
 	}
 	if a.IsLoopback() {
 		return "", "" // a resolver on the host itself
@@ -164,7 +164,7 @@ func checkNFSOption(text string) (string, string) {
 		}
 		return "", ""
 	}
-	return fmt.Sprintf("unknown option %q", short(text)), didYouMean(word, nfsOptions)
+	return fmt.Sprintf("unknown option %s", quote(text)), didYouMean(word, nfsOptions)
 }
 
 func checkOwner(text string) (string, string) {

@@ -15,7 +15,7 @@ func checkURL(text string) (string, string) {
 	}
 	if u.Scheme == "file" {
 		if clean := path.Clean(u.Path); clean != u.Path {
-			return fmt.Sprintf("%q is not a clean path", short(u.Path)), "write file://" + short(clean)
+			return fmt.Sprintf("%s is not a clean path", quote(u.Path)), "write file://" + short(clean)
 		}
 		if strings.ContainsAny(u.Path, "\x00\n\r") {
 			return "a path with a line break", ""

@@ -193,7 +193,7 @@ type VM struct {
 	VCPU       int       `yaml:"vcpu,omitempty" doc:"virtual CPUs" default:"2" min:"1" max:"288"`
 	RAMMB      int       `yaml:"ram_mb,omitempty" doc:"memory in MiB" default:"2048" min:"64" max:"16777216"`
 	MACAddress string    `yaml:"mac_address,omitempty" doc:"static MAC, for DHCP reservations" default:"=derived from host and name" form:"mac"`
-	DiskGB     int       `yaml:"disk_gb,omitempty" doc:"virtual disk size in GiB; only enlarges, never shrinks" min:"1" max:"65536" example:"32"`
+	DiskGB     int       `yaml:"disk_gb,omitempty" doc:"virtual disk size in GiB; only enlarges, never shrinks" default:"=the image's own; 32 for an ISO VM" min:"1" max:"65536" example:"32"`
 	DiskImage  *VMDisk   `yaml:"disk_image,omitempty" doc:"an appliance's disk; exactly one of disk_image and iso_image" example:"{url: https://example.org/haos_ova.qcow2.xz, dest: /mnt/vmstore/haos/haos.qcow2}"`
 	ISOImage   *VMISO    `yaml:"iso_image,omitempty" doc:"an installer; exactly one of disk_image and iso_image" example:"{url: https://example.org/installer.iso, dest: /mnt/vmstore/testvm/installer.iso}"`
 	USBDevices []USBHost `yaml:"usb_devices,omitempty" doc:"host USB devices handed to the VM" example:"[{vendor_id: 0x1a86, product_id: 0x7523}]"`
@@ -239,7 +239,7 @@ type Firmware struct {
 
 // Cloud is a NoCloud seed: the text of its files, or a path to one.
 type Cloud struct {
-	UserData      string `yaml:"user_data,omitempty" doc:"text of user-data" form:"user_data" example:"|"`
-	MetaData      string `yaml:"meta_data,omitempty" doc:"text of meta-data" form:"block" default:"=instance-id and local-hostname from the name" example:"|"`
-	NetworkConfig string `yaml:"network_config,omitempty" doc:"text of network-config" form:"block" example:"|"`
+	UserData      string `yaml:"user_data,omitempty" doc:"text of user-data, or the path of a file with it" form:"user_data" example:"|"`
+	MetaData      string `yaml:"meta_data,omitempty" doc:"text of meta-data, or the path of a file with it" form:"block" default:"=instance-id and local-hostname from the name" example:"|"`
+	NetworkConfig string `yaml:"network_config,omitempty" doc:"text of network-config, or the path of a file with it" form:"block" example:"|"`
 }

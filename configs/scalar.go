@@ -169,7 +169,7 @@ func (d *decoder) decodeText(n ast.Node, text string, v reflect.Value, f *field,
 		if near := nearest(text, f.enum); near != "" {
 			hint = fmt.Sprintf("did you mean %s?", near)
 		}
-		d.at(at, hint, "%s is %q; it is one of %s", f.key, short(text), strings.Join(f.enum, ", "))
+		d.at(at, hint, "%s is %s; it is one of %s", f.key, quote(text), strings.Join(f.enum, ", "))
 		return false
 	}
 	problem, hint := formOf(f.form).check(text)

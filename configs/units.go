@@ -41,14 +41,14 @@ func ParseSize(s string) (Size, error) {
 			break
 		}
 	}
-	bad := fmt.Errorf("%q is not a size; write it like 500GB, 1GiB or 1.5TiB", short(s))
+	bad := fmt.Errorf("%s is not a size; write it like 500GB, 1GiB or 1.5TiB", quote(s))
 	whole, fraction, dotted := strings.Cut(text, ".")
 	if !isDigits(whole) || dotted && (!isDigits(fraction) || !unit) {
 		return 0, bad
 	}
 	n, err := strconv.ParseUint(whole, 10, 64)
 	if err != nil || n > math.MaxInt64/factor {
-		return 0, fmt.Errorf("%q is larger than 8 EiB", short(s))
+		return 0, fmt.Errorf("%s is larger than 8 EiB", quote(s))
 	}
 	if !dotted {
 		return Size(n * factor), nil
@@ -59,7 +59,7 @@ func ParseSize(s string) (Size, error) {
 	}
 	size := n*factor + uint64(math.Round(part*float64(factor)))
 	if size > math.MaxInt64 {
-		return 0, fmt.Errorf("%q is larger than 8 EiB", short(s))
+		return 0, fmt.Errorf("%s is larger than 8 EiB", quote(s))
 	}
 	return Size(size), nil
 }
@@ -97,10 +97,10 @@ func ParseDuration(s string) (Duration, error) {
 		err = strconv.ErrSyntax
 	}
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%q is not a time; write it like 10s or 2m", short(s))
+		return 0, fmt.Errorf("%s is not a time; write it like 10s or 2m", quote(s))
 	}
 	if d > maxDuration {
-		return 0, fmt.Errorf("%q is more than a year", short(s))
+		return 0, fmt.Errorf("%s is more than a year", quote(s))
 	}
 	return Duration(d), nil
 }

@@ -84,6 +84,10 @@ func (c *checker) validateDest(vm *VM, dest *string, suffixes []string) {
 		c.fail(fields(dest), "write "+path.Join(dir, name), "%s is not in the VM's own directory %s", *dest, dir)
 		return
 	}
+	if name == "seed.iso" && c.given(&vm.CloudInit) {
+		c.fail(fields(dest), "choose another name", "%s is where the cloud-init seed goes", *dest)
+		return
+	}
 	for _, s := range suffixes {
 		if strings.HasSuffix(strings.ToLower(name), s) && len(name) > len(s) {
 			return

@@ -33,7 +33,7 @@ func (d *decoder) readVMs(l *Layout, name string, data []byte) {
 			// Other roles have libvirt_ variables too; what is nearly one of
 			// ours is a typing error that would lose VMs.
 			if near := nearest(e.key, known); near != "" {
-				d.at(e.at, "did you mean "+near+"?", "unknown key %q", short(e.key))
+				d.at(e.at, "did you mean "+near+"?", "unknown key %s", quote(e.key))
 			}
 		}
 	}
