@@ -54,7 +54,7 @@ func positioned(data []byte, offset int64, err error) error {
 	what := strings.TrimPrefix(err.Error(), "json: ")
 	switch {
 	case errors.As(err, &syntax):
-		offset = syntax.Offset
+		offset = syntax.Offset - 1 // it counts the byte that is wrong
 	case errors.As(err, &kind):
 		offset = kind.Offset
 		what = fmt.Sprintf("%s is not of the kind %s", kind.Field, kind.Type)
