@@ -280,6 +280,7 @@ var badLayouts = []badLayout{
 	{"bridge of a VM", inVM("bridge: 'a b'"), "not an interface name", false},
 	{"cloud_init empty", inVM("cloud_init: {}"), "cloud_init holds nothing", false},
 	{"user_data ignored", inVM("cloud_init: {user_data: 'users: []'}"), "cloud-init would ignore it", true},
+	{"user_data as a mapping", inVM("cloud_init: {user_data: {users: []}}"), "write user_data: | and the text", false},
 	{"ansible variable", inVM(`mac_address: "{{ haos_mac }}"`), "Ansible variables cannot be resolved here", false},
 	{"vault", inVM("mac_address: !vault '52:54:00:12:34:56'"), "vault", true},
 	{"list of text", "libvirt_vms: [a]", "an entry of libvirt_vms is text, not a mapping", false},

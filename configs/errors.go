@@ -93,18 +93,24 @@ type Errors []*Error
 // maxShown keeps the errors of a file that is no layout at all readable.
 const maxShown = 50
 
-// Error gives all of them, an empty line between two.
+// Error gives all of them, an empty line between two, and their number.
 func (e Errors) Error() string {
 	var b strings.Builder
 	for i, one := range e {
 		if i == maxShown {
-			fmt.Fprintf(&b, "\n\nand %d more errors", len(e)-maxShown)
+			fmt.Fprintf(&b, "\n\nand %d more", len(e)-maxShown)
 			break
 		}
 		if i > 0 {
 			b.WriteString("\n\n")
 		}
 		b.WriteString(one.Error())
+	}
+	if len(e) > 1 {
+		fmt.Fprintf(&b, "\n\n%d errors", len(e))
+		if len(e) >= MaxProblem {
+			b.WriteString(" so far; the rest was not read")
+		}
 	}
 	return b.String()
 }

@@ -46,7 +46,7 @@ func TestLimits(t *testing.T) {
 		{"tags", strings.Repeat("! ", 600_000), "more than"},
 		{"words", "hostname: [" + strings.Repeat("x,", 300_000) + "]", "more than 500000 words"},
 		{"documents", strings.Repeat("---\n", 1<<14), ""},
-		{"entries", "hostname: h\nlibvirt_vms:\n" + strings.Repeat("- a\n", 1<<13), "and 950 more errors"},
+		{"entries", "hostname: h\nlibvirt_vms:\n" + strings.Repeat("- a\n", 1<<13), "and 950 more\n\n1000 errors"},
 		{"a billion laughs", laughs, "unknown key"},
 		{"a billion laughs in options", "hostname: h\nos:\n  disk: /dev/disk/by-id/a\n  nixos:\n    file: /c\n    options:\n" + indent(strings.TrimPrefix(laughs, "hostname: h\n"), "      "), "more than 200000 values"},
 		{"merges upon merges", merges, "more than 200000 values"},

@@ -21,7 +21,11 @@ var (
 func (d *decoder) decodeScalar(n ast.Node, v reflect.Value, f *field, at place) bool {
 	text, ok := scalarText(n)
 	if !ok {
-		d.wrongType(n, f, at, wanted(v.Type()))
+		hint := ""
+		if f.form == "block" || f.form == "user_data" {
+			hint = fmt.Sprintf("write %s: | and the text below it, indented", f.key)
+		}
+		d.wrongTypeHint(n, f, at, wanted(v.Type()), hint)
 		return false
 	}
 	if strings.Contains(text, "{{") && (d.ansible || f.form != "block" && f.form != "user_data" && !f.secret) {
