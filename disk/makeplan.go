@@ -82,8 +82,9 @@ func (p *planner) poolWants(pool configs.Pool) []want {
 	numbers := make([]int, len(pool.Disks))
 	taken := map[int]bool{}
 	for i, ref := range pool.Disks {
+		numbers[i] = -1
 		for _, d := range p.Facts.ByName(ref.ID) {
-			if n := p.numberOnDisk(d, pool); n > 0 && !taken[n] {
+			if n := p.numberOnDisk(d, pool); n >= 0 && !taken[n] {
 				numbers[i], taken[n] = n, true
 			}
 		}
@@ -91,7 +92,7 @@ func (p *planner) poolWants(pool configs.Pool) []want {
 	wants := make([]want, len(pool.Disks))
 	next := 1
 	for i, ref := range pool.Disks {
-		if numbers[i] == 0 {
+		if numbers[i] < 0 {
 			for taken[next] {
 				next++
 			}
@@ -106,7 +107,8 @@ func (p *planner) poolWants(pool configs.Pool) []want {
 }
 
 // numberOnDisk is the <n> of crypt-<pool>-<n> on a disk that has this pool's
-// volume already, else 0.
+// volume already, else -1. An adopted pool may count from 0, as disko layouts
+// do: the name by which it is opened stays.
 func (p *planner) numberOnDisk(d Disk, pool configs.Pool) int {
 	uuid := p.volumeUUID(RolePool, pool.Name, d)
 	for _, part := range d.Partitions {
@@ -120,12 +122,12 @@ func (p *planner) numberOnDisk(d Disk, pool configs.Pool) int {
 		}
 		for _, name := range names {
 			var n int
-			if _, err := fmt.Sscanf(name, "crypt-"+pool.Name+"-%d", &n); err == nil && n > 0 && n < 1000 {
+			if _, err := fmt.Sscanf(name, "crypt-"+pool.Name+"-%d", &n); err == nil && n >= 0 && n < 1000 {
 				return n
 			}
 		}
 	}
-	return 0
+	return -1
 }
 
 // volumeUUID is derived from the disk itself and not from its place in the
