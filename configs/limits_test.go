@@ -54,8 +54,9 @@ func TestLimits(t *testing.T) {
 		{"alias of itself", "hostname: h\nos: {nixos: {options: {a: &a [*a, *a]}}}", "nested deeper"},
 		{"not UTF-8", "hostname: \xff\xfe", "not text in UTF-8"},
 		{"UTF-16", "\xff\xfeh\x00o\x00", "not text in UTF-8"},
-		{"binary", "\x7fELF\x00\x00", "not text in UTF-8"},
-		{"escape sequences", "hostname: \x1b[2J", "not text in UTF-8"},
+		{"line ends of an old Mac", "hostname: h\rseed: s\r", "a carriage return without a line feed"},
+		{"binary", "\x7fELF\x00\x00", "the control character U+007F"},
+		{"escape sequences", "hostname: \x1b[2J", "the control character U+001B"},
 	} {
 		t.Run(strings.ReplaceAll(c.name, " ", "_"), func(t *testing.T) {
 			start := time.Now()

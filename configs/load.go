@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"reflect"
+	"strings"
 )
 
 // LoadFile reads, decodes and validates the layout at path, and fills in the
@@ -76,7 +77,9 @@ func (d *decoder) document(name string, order int, data []byte) []entry {
 	if node == nil {
 		return nil
 	}
-	d.resolveAliases(node)
+	if strings.Contains(text, "*") { // most layouts have no alias, and then the walk is saved
+		d.resolveAliases(node)
+	}
 	root := d.value(node)
 	entries, ok := d.entries(root)
 	if root != nil && !ok {

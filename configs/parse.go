@@ -34,8 +34,8 @@ func parse(src *source, data []byte) (node ast.Node, problem *Error) {
 	if len(data) > MaxBytes {
 		return nil, &Error{File: src.name, order: src.order, Message: fmt.Sprintf("larger than %d MiB, which no layout is", MaxBytes>>20)}
 	}
-	if line, column, ok := badCharacter(data); ok {
-		return nil, at(line, column, "save the file as UTF-8 text", "not text in UTF-8")
+	if line, column, what := badCharacter(data); what != "" {
+		return nil, at(line, column, "save the file as UTF-8 text", "%s", what)
 	}
 	if bytes.HasPrefix(data, []byte("$ANSIBLE_VAULT")) {
 		return nil, at(1, 1, "decrypt it first: ansible-vault view FILE > vms.yml", "a file encrypted by Ansible's vault")
@@ -68,24 +68,30 @@ func parse(src *source, data []byte) (node ast.Node, problem *Error) {
 }
 
 // badCharacter finds the first byte that is not UTF-8, or a control character
-// that YAML does not allow.
-func badCharacter(data []byte) (line, column int, found bool) {
+// that YAML does not allow. A carriage return alone is one too: it would end a
+// line for the parser and for no editor.
+func badCharacter(data []byte) (line, column int, what string) {
 	if bytes.HasPrefix(data, []byte{0xff, 0xfe}) || bytes.HasPrefix(data, []byte{0xfe, 0xff}) {
-		return 1, 1, true
+		return 1, 1, "not text in UTF-8, but in UTF-16"
 	}
 	line, column = 1, 1
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
-		if r == utf8.RuneError && size == 1 || r < 0x20 && r != '\n' && r != '\r' && r != '\t' || r == 0x7f {
-			return line, column, true
-		}
 		i += size
+		switch {
+		case r == utf8.RuneError && size == 1:
+			return line, column, "not text in UTF-8"
+		case r == '\r' && (i == len(data) || data[i] != '\n'):
+			return line, column, "a carriage return without a line feed"
+		case r < ' ' && r != '\n' && r != '\r' && r != '\t', r == 0x7f:
+			return line, column, fmt.Sprintf("the control character %U", r)
+		}
 		column++
 		if r == '\n' {
 			line, column = line+1, 1
 		}
 	}
-	return 0, 0, false
+	return 0, 0, ""
 }
 
 // withinLimits looks at the words before the parser does.
