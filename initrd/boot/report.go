@@ -11,7 +11,7 @@ type Report struct {
 	UnlockedBy string `json:"unlocked_by,omitempty"` // "stick 8B34-7D3C", "passphrase"
 
 	Init       float64 `json:"init"`                  // the init's first line of code
-	Modules    float64 `json:"modules,omitempty"`     // modules for the hardware at hand were loaded
+	Modules    float64 `json:"modules,omitempty"`     // volumes open and every module loaded
 	Stick      float64 `json:"stick,omitempty"`       // the stick that opened them became visible
 	FirstOpen  float64 `json:"first_open,omitempty"`  // the first volume was open
 	LastOpen   float64 `json:"last_open,omitempty"`   // the last volume was open

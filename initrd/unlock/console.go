@@ -173,15 +173,12 @@ func wrap(lead, text string, width int) []string {
 	return append(lines, current)
 }
 
-// giveBack restores what the consoles were, before the system's own init.
+// giveBack restores the kernel's own messages, before the system's own init.
+// The consoles stay open until exec closes them: what goes wrong until then is
+// still said.
 func (c *consoles) giveBack() {
 	if c.level != "" {
 		_ = os.WriteFile(printkPath, []byte(c.level), 0)
 	}
-	for _, t := range c.ttys {
-		t.file.Close()
-	}
-	if c.kmsg != nil {
-		c.kmsg.Close()
-	}
+	c.level = ""
 }

@@ -27,6 +27,13 @@ type deviceEvent struct {
 	gone   bool
 }
 
+// What must be loaded before a volume can be opened, and before a stick can be
+// mounted: the kernel's own requests for modules find no modprobe here.
+var (
+	cryptModules = []string{"dm_crypt", "xts", "ecb", "cbc", "essiv", "aes_generic", "aes_x86_64", "aesni_intel", "sha256_ssse3", "sha256_generic"}
+	stickModules = []string{"vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"}
+)
+
 // coldBuses are those whose devices can have storage or a keyboard behind
 // them. Walking all of /sys would take longer than it takes to boot.
 var coldBuses = []string{"pci", "virtio", "usb", "scsi", "hid", "serio", "mmc", "acpi", "platform", "vmbus", "xen", "cpu"}
@@ -42,7 +49,8 @@ func watchHardware(con *consoles, l *loader) (*hardware, error) {
 	guard(con, hw.listen)
 	guard(con, func() {
 		var wait sync.WaitGroup
-		wait.Go(l.loadAlways)
+		wait.Go(func() { l.load(cryptModules...) })
+		wait.Go(func() { l.load(stickModules...) })
 		for _, bus := range coldBuses {
 			for _, modalias := range coldModaliases(bus) {
 				wait.Go(func() { l.loadFor(modalias) })
@@ -50,6 +58,9 @@ func watchHardware(con *consoles, l *loader) (*hardware, error) {
 		}
 		hw.look()
 		wait.Wait()
+		// The rest (btrfs, whose raid6_pq measures itself first) is not needed
+		// before the volumes are open: it must not take the processors from what is.
+		l.loadAlways()
 		close(hw.ready)
 	})
 	return hw, nil

@@ -52,6 +52,8 @@ func bootHost(con *consoles, hw *hardware, config boot.Config, a arguments, repo
 	o.run()
 	o.forgetKeys()
 	o.tellVolumes()
+	hw.loader.loadAlways() // btrfs
+	report.Modules = uptime()
 	if err := mountHost(con, o.session, a, report); err != nil {
 		return err
 	}
@@ -119,8 +121,7 @@ func (o *opening) start(attempts []attempt) {
 	}
 	for k, batch := range batches {
 		guard(o.con, func() {
-			// Ciphers and device mapper are among the modules of every boot.
-			o.hw.loader.loadAlways()
+			o.hw.loader.load(cryptModules...)
 			volumes := make([]crypt.VolumePlan, len(batch))
 			for i, a := range batch {
 				volumes[i] = crypt.VolumePlan{
@@ -240,9 +241,7 @@ func (o *opening) deviceEvent(e deviceEvent) {
 			continue
 		}
 		guard(o.con, func() {
-			for _, m := range []string{"vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"} {
-				o.hw.loader.load(m)
-			}
+			o.hw.loader.load(stickModules...)
 			found, err := readKey(e.device, k)
 			if found != nil {
 				found.seen = seen

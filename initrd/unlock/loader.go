@@ -44,8 +44,18 @@ func newLoader(modules boot.Modules, a arguments, con *consoles) *loader {
 	return l
 }
 
-// load loads a module after what it needs, and returns when it is loaded.
-func (l *loader) load(name string) {
+// load loads modules side by side, and returns when they are loaded. What is
+// not in the initramfs is built in, or missing, and left out.
+func (l *loader) load(names ...string) {
+	var wait sync.WaitGroup
+	for _, name := range names {
+		wait.Go(func() { l.one(name) })
+	}
+	wait.Wait()
+}
+
+// one loads a module after what it needs, and returns when it is loaded.
+func (l *loader) one(name string) {
 	l.mu.Lock()
 	if done, ok := l.begun[name]; ok {
 		l.mu.Unlock()
@@ -63,7 +73,7 @@ func (l *loader) load(name string) {
 	}
 	// The builder left out circles, so that this ends.
 	for _, need := range m.Needs {
-		l.load(need)
+		l.one(need)
 	}
 	if err := insert(m.Path, l.arguments.moduleOptions(name)); err != nil {
 		l.con.debug("module %s: %v", name, err)
@@ -87,13 +97,13 @@ func insert(path, options string) error {
 
 // loadAlways loads what every boot needs.
 func (l *loader) loadAlways() {
-	var wait sync.WaitGroup
+	var names []string
 	for _, m := range l.modules.List {
 		if m.Always {
-			wait.Go(func() { l.load(m.Name) })
+			names = append(names, m.Name)
 		}
 	}
-	wait.Wait()
+	l.load(names...)
 }
 
 // loadFor loads the drivers for a device.
@@ -102,12 +112,7 @@ func (l *loader) loadFor(modalias string) {
 	seen := l.seen[modalias]
 	l.seen[modalias] = true
 	l.mu.Unlock()
-	if seen {
-		return
+	if !seen {
+		l.load(l.modules.Match(modalias)...)
 	}
-	var wait sync.WaitGroup
-	for _, name := range l.modules.Match(modalias) {
-		wait.Go(func() { l.load(name) })
-	}
-	wait.Wait()
 }

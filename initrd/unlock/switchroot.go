@@ -31,6 +31,7 @@ func switchRoot(con *consoles, a arguments, report *boot.Report) error {
 		con.warn("%v", err)
 	}
 	con.say("starting the system")
+	con.giveBack() // while /proc is where it was
 
 	for _, dir := range []string{"/dev", "/proc", "/sys", "/run"} {
 		target := newRoot + dir
@@ -38,7 +39,6 @@ func switchRoot(con *consoles, a arguments, report *boot.Report) error {
 			return fmt.Errorf("moving %s into the system: %w", dir, err)
 		}
 	}
-	con.giveBack()
 	if err := unix.Chdir(newRoot); err != nil {
 		return fmt.Errorf("entering the system: %w", err)
 	}

@@ -1,0 +1,225 @@
+//go:build guest
+
+package unlock_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"hvinstall/initrd/boot"
+	"hvinstall/testvm"
+)
+
+// all seven volumes, the root and both pools.
+func wantAll(t *testing.T, said string, r boot.Report, by string) {
+	t.Helper()
+	for _, want := range []string{
+		"MARKER root", "MARKER vmstore", "MARKER bulk",
+		"LEFT 0 0", "PRINTK 7",
+		"MOUNT /dev/mapper/cryptroot / btrfs ro,noatime,compress=zstd",
+		" /mnt/vmstore btrfs rw,noatime,", "subvol=/vmstore", "discard=async",
+		"crypt-bulk-3>../dm-",
+	} {
+		if !strings.Contains(said, want) {
+			t.Errorf("the system does not say %q:\n%s", want, said)
+		}
+	}
+	if r.UnlockedBy != by {
+		t.Errorf("unlocked by %q, want %q", r.UnlockedBy, by)
+	}
+	for _, v := range r.Volumes {
+		if !v.Open {
+			t.Errorf("%s is not open: %s", v.Mapping, v.Problem)
+		}
+	}
+	for _, p := range r.Pools {
+		if p.State != boot.PoolMounted {
+			t.Errorf("pool %s is %s: %s", p.Name, p.State, p.Problem)
+		}
+	}
+	t.Logf("stick %.2f s, first open %.2f s, last open %.2f s, mounted %.2f s, switch_root %.2f s", r.Stick, r.FirstOpen, r.LastOpen, r.Mounted, r.SwitchRoot)
+}
+
+func TestStick(t *testing.T) {
+	vm := machine{config: config(), sticks: []string{"stick"}, append: os.Getenv("HVINSTALL_TEST_APPEND")}.boot(t)
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "stick "+stickUUID)
+	if len(r.Warnings) > 0 {
+		t.Errorf("warnings: %q", r.Warnings)
+	}
+	wantReadable(t, vm)
+}
+
+// wantReadable looks at the console as a person does.
+func wantReadable(t *testing.T, vm *testvm.VM) {
+	t.Helper()
+	text, _, _ := strings.Cut(strings.ReplaceAll(vm.Transcript(), "\r", ""), "SYSTEM args")
+	if strings.Contains(text, "panic") {
+		t.Errorf("a panic:\n%s", text)
+	}
+	for line := range strings.Lines(text) {
+		if strings.Contains(line, "  ") && strings.Contains(line, "volumes") && len(line) > 81 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}
+
+func TestPassphraseOpensAllSeven(t *testing.T) {
+	c := config()
+	c.KeyWait = boot.Duration(2 * time.Second)
+	vm := machine{config: c}.boot(t)
+	expect(t, vm, `no key stick within 2s \(looked for VFAT 8B34-7D3C`)
+	expect(t, vm, `Passphrase for hypervisor \(or plug a key stick in\): $`)
+	for range 3 {
+		if err := vm.Send("wrong\r"); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, vm, `that passphrase opens none of the volumes; again in [124] s`)
+		expect(t, vm, `Passphrase for hypervisor \(or plug a key stick in\): $`)
+	}
+	if err := vm.Send("typo\x15correct horse battery stapel\b\ble\r"); err != nil {
+		t.Fatal(err)
+	}
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "the passphrase")
+	if text := vm.Transcript(); strings.Contains(text, "horse") || strings.Contains(text, "wrong\r") {
+		t.Errorf("what was typed is on the console:\n%s", text)
+	}
+	if n := strings.Count(vm.Transcript(), "Passphrase for"); n != 4 {
+		t.Errorf("%d prompts, want 4: one for all volumes, and three again", n)
+	}
+	wantReadable(t, vm)
+}
+
+func TestPassphraseOnTheScreen(t *testing.T) {
+	c := config()
+	c.KeyWait = boot.Duration(time.Second)
+	vm := machine{config: c, screen: true}.boot(t)
+	expect(t, vm, `Passphrase for hypervisor`)
+	for _, r := range passphrase + "\n" {
+		key := string(r)
+		switch r {
+		case ' ':
+			key = "spc"
+		case '\n':
+			key = "ret"
+		}
+		if _, err := vm.QMP("send-key", map[string]any{"keys": []any{map[string]any{"type": "qcode", "data": key}}, "hold-time": 20}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(60 * time.Millisecond)
+	}
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "the passphrase")
+}
+
+func TestStickPluggedInAtThePrompt(t *testing.T) {
+	c := config()
+	c.KeyWait = boot.Duration(time.Second)
+	vm := machine{config: c, later: []string{"stick"}}.boot(t)
+	expect(t, vm, `Passphrase for hypervisor`)
+	if err := vm.Plug("stick"); err != nil {
+		t.Fatal(err)
+	}
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "stick "+stickUUID)
+}
+
+func TestWrongKey(t *testing.T) {
+	vm := machine{config: config(), sticks: []string{"clone"}}.boot(t)
+	expect(t, vm, `WARNING: the key of stick 8B34-7D3C opens none of the volumes`)
+	expect(t, vm, `Passphrase for hypervisor`)
+	if err := vm.Send(passphrase + "\r"); err != nil {
+		t.Fatal(err)
+	}
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "the passphrase")
+}
+
+func TestClonedSticksAndDecoyDisk(t *testing.T) {
+	vm := machine{config: config(), sticks: []string{"clone", "empty", "stick", "decoy"}}.boot(t)
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "stick "+stickUUID)
+	if !strings.Contains(strings.Join(r.Warnings, "\n"), "has no file hypervisor") {
+		t.Errorf("warnings %q do not tell of the empty stick", r.Warnings)
+	}
+}
+
+func TestNoPassphraseAllowed(t *testing.T) {
+	c := config()
+	c.FallbackToPassword, c.KeyWait = false, boot.Duration(time.Second)
+	vm := machine{config: c, later: []string{"stick"}}.boot(t)
+	expect(t, vm, `WARNING: no key stick within 1s .*\s+.*allows no passphrase`)
+	if err := vm.Plug("stick"); err != nil {
+		t.Fatal(err)
+	}
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "stick "+stickUUID)
+	if strings.Contains(vm.Transcript(), "Passphrase for") {
+		t.Error("a passphrase was asked for")
+	}
+}
+
+func TestPoolDiskMissing(t *testing.T) {
+	for _, c := range []struct {
+		policy boot.Degraded
+		want   boot.PoolState
+		line   string
+	}{
+		{boot.DegradedSkip, boot.PoolSkipped, `WARNING: pool bulk is NOT mounted at /mnt/bulk; missing:\s+ata-ST2000VN004_HD002`},
+		{boot.DegradedMount, boot.PoolDegraded, `WARNING: pool bulk is mounted DEGRADED at /mnt/bulk; missing:\s+ata-ST2000VN004_HD002`},
+	} {
+		t.Run(string(c.policy), func(t *testing.T) {
+			conf := config()
+			conf.Pools[1].Degraded, conf.PoolWait = c.policy, boot.Duration(8*time.Second)
+			vm := machine{config: conf, sticks: []string{"stick"}, without: []string{"hd2"}}.boot(t)
+			expect(t, vm, `pool bulk: waiting up to 8s for ata-ST2000VN004_HD002`)
+			expect(t, vm, c.line)
+			said, r := booted(t, vm)
+			if r.Pools[0].State != boot.PoolMounted || r.Pools[1].State != c.want {
+				t.Errorf("pools %+v", r.Pools)
+			}
+			if mounted := strings.Contains(said, "MARKER bulk"); mounted != (c.want == boot.PoolDegraded) {
+				t.Errorf("bulk mounted: %v\n%s", mounted, said)
+			}
+			if len(r.Pools[1].Missing) != 1 || !strings.Contains(strings.Join(r.Warnings, "\n"), "pool bulk is") {
+				t.Errorf("the report: %+v, %q", r.Pools[1], r.Warnings)
+			}
+		})
+	}
+}
+
+func TestPatience(t *testing.T) {
+	conf := config()
+	conf.Pools[1].Degraded = boot.DegradedWait
+	t.Run("a person goes on", func(t *testing.T) {
+		vm := machine{config: conf, sticks: []string{"stick"}, without: []string{"hd2"}}.boot(t)
+		expect(t, vm, `pool bulk: waiting up to 1m for ata-ST2000VN004_HD002`)
+		expect(t, vm, `Press Enter to go on without it: $`)
+		if err := vm.Send("\r"); err != nil {
+			t.Fatal(err)
+		}
+		_, r := booted(t, vm)
+		if r.Pools[0].State != boot.PoolMounted || r.Pools[1].State != boot.PoolSkipped {
+			t.Errorf("pools %+v", r.Pools)
+		}
+	})
+	t.Run("the disk comes", func(t *testing.T) {
+		vm := machine{config: conf, sticks: []string{"stick"}, later: []string{"hd2"}}.boot(t)
+		expect(t, vm, `Press Enter to go on without it: $`)
+		if err := vm.Plug("hd2"); err != nil {
+			t.Fatal(err)
+		}
+		said, r := booted(t, vm)
+		wantAll(t, said, r, "stick "+stickUUID)
+	})
+}
+
+func TestOSDiskMissing(t *testing.T) {
+	c := config()
+	c.PoolWait = boot.Duration(3 * time.Second)
+	vm := machine{config: c, sticks: []string{"stick"}, without: []string{"os"}}.boot(t)
+	expect(t, vm, `(?s)WARNING: the OS disk is missing: looked for\s+nvme-QEMU_NVMe_Ctrl_NVOS\s+\(LUKS\s+00000001-aaaa-bbbb-cccc-dddddddddddd\);\s+it\s+is\s+waited\s+for`)
+}

@@ -1,0 +1,267 @@
+//go:build guest
+
+package unlock_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/u-root/u-root/pkg/cpio"
+
+	"hvinstall/initrd"
+	"hvinstall/initrd/boot"
+	"hvinstall/testvm"
+)
+
+const (
+	passphrase = "correct horse battery staple"
+	stickUUID  = "8B34-7D3C"
+	rootFS     = "11111111-2222-3333-4444-555555555555"
+	vmstoreFS  = "22222222-2222-3333-4444-555555555555"
+	bulkFS     = "33333333-2222-3333-4444-555555555555"
+)
+
+// disks are the spec's seven, then sticks and a decoy. Sizes are small: what
+// the init does to a disk does not depend on its size.
+var disks = []struct {
+	drive   testvm.Drive
+	mapping string
+	pool    string
+}{
+	{testvm.Drive{ID: "os", Model: testvm.NVMe, Serial: "NVOS"}, "cryptroot", ""},
+	{testvm.Drive{ID: "nv1", Model: testvm.NVMe, Serial: "NV001"}, "crypt-vmstore-1", "vmstore"},
+	{testvm.Drive{ID: "nv2", Model: testvm.NVMe, Serial: "NV002"}, "crypt-vmstore-2", "vmstore"},
+	{testvm.Drive{ID: "nv3", Model: testvm.NVMe, Serial: "NV003"}, "crypt-vmstore-3", "vmstore"},
+	{testvm.Drive{ID: "hd1", Model: testvm.SATA, Serial: "HD001", Product: "ST4000VN008"}, "crypt-bulk-1", "bulk"},
+	{testvm.Drive{ID: "hd2", Model: testvm.SATA, Serial: "HD002", Product: "ST2000VN004"}, "crypt-bulk-2", "bulk"},
+	{testvm.Drive{ID: "hd3", Model: testvm.SATA, Serial: "HD003", Product: "ST2000VN004"}, "crypt-bulk-3", "bulk"},
+}
+
+var sticks = []testvm.Drive{
+	{ID: "stick", Model: testvm.USB, Serial: "USB001"},
+	{ID: "clone", Model: testvm.USB, Serial: "USB002"}, // the same VFAT serial, another key
+	{ID: "empty", Model: testvm.USB, Serial: "USB003"}, // the same VFAT serial, no key
+	{ID: "decoy", Model: testvm.SATA, Serial: "HD009"}, // the OS volume's LUKS label, another UUID
+}
+
+func luksUUID(i int) string { return fmt.Sprintf("%08d-aaaa-bbbb-cccc-dddddddddddd", i+1) }
+
+func byID(d testvm.Drive) string {
+	if d.Model == testvm.NVMe {
+		return "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_" + d.Serial
+	}
+	return "/dev/disk/by-id/ata-" + d.Product + "_" + d.Serial
+}
+
+// config is the plan of the fixture's host. Waits are longer than a guest on a
+// busy machine takes; tests that wait them out set shorter ones.
+func config() boot.Config {
+	c := boot.Config{
+		Hostname: "hypervisor", FallbackToPassword: true,
+		KeyWait: boot.Duration(time.Minute), PoolWait: boot.Duration(time.Minute), PatientWait: boot.Duration(time.Minute),
+		Keys: []boot.Key{{FSUUID: stickUUID, Filename: "hypervisor"}},
+		Root: boot.Root{FSUUID: rootFS, Subvolume: "/", Options: boot.Options{"compress=zstd", "noatime"}},
+		Pools: []boot.Pool{
+			{Name: "vmstore", FSUUID: vmstoreFS, Members: 3, Subvolume: "/", Mountpoint: "/mnt/vmstore", Options: boot.Options{"noatime", "discard=async"}},
+			{Name: "bulk", FSUUID: bulkFS, Members: 3, Subvolume: "/", Mountpoint: "/mnt/bulk", Options: boot.Options{"noatime"}},
+		},
+	}
+	for i, d := range disks {
+		c.Volumes = append(c.Volumes, boot.Volume{UUID: luksUUID(i), Mapping: d.mapping, Pool: d.pool, DiskID: byID(d.drive)})
+	}
+	return c
+}
+
+// rootInit is the system's init of the fixture: it says what it finds, in
+// lines that the tests read, and powers off.
+const rootInit = `#!/bin/busybox sh
+export PATH=/bin
+exec >/dev/console 2>&1
+echo "SYSTEM args=$*"
+for m in / /mnt/vmstore /mnt/bulk; do
+	grep " $m " /proc/self/mounts | sed 's/^/MOUNT /'
+	cat $m/marker 2>/dev/null
+done
+grep -c ' rootfs ' /proc/self/mounts | sed 's/^/ROOTFS /'
+echo "LEFT $(grep -E '/run/key|/sysroot' /proc/self/mounts | wc -l) $(ls -d /run/key* 2>/dev/null | wc -l)"
+echo "UDEV $(ls /run/udev/data | tr '\n' ' ')"
+echo "MAPPER $(cd /dev/mapper; for f in *; do echo -n "$f>$(readlink $f) "; done)"
+dmesg | grep -c 'hvinstall:' | sed 's/^/KMSG /'
+echo "PRINTK $(cut -f1 /proc/sys/kernel/printk)"
+echo REPORT-BEGIN; cat /run/hvinstall/boot.json; echo REPORT-END
+[ -e /testscript ] && . /testscript
+poweroff -f
+`
+
+// fixture is the disks, and the initramfs without a plan.
+type fixture struct {
+	dir    string
+	kernel testvm.Kernel
+	image  []byte
+}
+
+var made struct {
+	once sync.Once
+	fixture
+	err error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if made.dir != "" {
+		os.RemoveAll(made.dir)
+	}
+	os.Exit(code)
+}
+
+func fixed(t testing.TB) fixture {
+	t.Helper()
+	made.once.Do(func() { made.err = made.make() })
+	if made.err != nil {
+		t.Fatalf("making the disks: %v", made.err)
+	}
+	return made.fixture
+}
+
+func (f *fixture) make() error {
+	var err error
+	if f.kernel, err = testvm.DebianKernel(); err != nil {
+		return err
+	}
+	if f.dir, err = os.MkdirTemp("", "hvinstall-boot-"); err != nil {
+		return err
+	}
+	if f.image, err = buildImage(f.dir, f.kernel); err != nil {
+		return err
+	}
+	return f.makeDisks()
+}
+
+func (f fixture) path(id string) string { return filepath.Join(f.dir, id+".img") }
+
+// buildImage builds the binary and the initramfs that all tests share.
+func buildImage(dir string, kernel testvm.Kernel) ([]byte, error) {
+	binary := os.Getenv("HVINSTALL_BINARY")
+	if binary == "" {
+		binary = filepath.Join(dir, "hvinstall")
+		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "hvinstall/cmd/hvinstall")
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := build.CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("building hvinstall: %w: %s", err, out)
+		}
+	}
+	c := config()
+	image, err := initrd.Build(initrd.Options{
+		Root: "/", Kernel: filepath.Base(kernel.Modules), Binary: binary, Config: &c,
+	})
+	return image.Data, err
+}
+
+// withFiles is the initramfs with more files: the kernel unpacks one archive
+// after the other, the later over the earlier.
+func withFiles(image []byte, files map[string][]byte) ([]byte, error) {
+	var extra bytes.Buffer
+	w := cpio.Newc.Writer(&extra)
+	for name, data := range files {
+		if err := w.WriteRecord(cpio.StaticFile(name, string(data), 0o600)); err != nil {
+			return nil, err
+		}
+	}
+	if err := cpio.WriteTrailer(w); err != nil {
+		return nil, err
+	}
+	out := append([]byte(nil), image...)
+	for len(out)%4 != 0 {
+		out = append(out, 0)
+	}
+	return append(out, extra.Bytes()...), nil
+}
+
+// machine is one boot.
+type machine struct {
+	config  boot.Config
+	without []string // IDs of disks that are not there
+	sticks  []string // IDs of sticks and decoys that are
+	later   []string // IDs of what can be plugged in
+	append  string   // to the kernel command line
+	screen  bool
+}
+
+func (m machine) boot(t *testing.T) *testvm.VM {
+	t.Helper()
+	f := fixed(t)
+	plan, err := m.config.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	image, err := withFiles(f.image, map[string][]byte{boot.ConfigPath[1:]: plan})
+	if err != nil {
+		t.Fatal(err)
+	}
+	initramfs := filepath.Join(t.TempDir(), "initramfs")
+	if err := os.WriteFile(initramfs, image, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := testvm.Config{
+		Kernel: f.kernel.Image, Initrd: initramfs, Timeout: 4 * time.Minute, Screen: m.screen,
+		Append: strings.TrimSpace("console=ttyS0 panic=-1 mitigations=off no_timer_check " + m.append),
+	}
+	all := sticks
+	for _, d := range disks {
+		all = append([]testvm.Drive{d.drive}, all...)
+	}
+	for _, d := range all {
+		present := d.Model != testvm.USB && d.ID != "decoy" && !contains(m.without, d.ID) || contains(m.sticks, d.ID)
+		d.Later = contains(m.later, d.ID)
+		if !present && !d.Later {
+			continue
+		}
+		if d.Later {
+			d.Model = testvm.USB // the machine's other buses take nothing while it runs
+		}
+		d.Path, d.Snapshot = f.path(d.ID), true
+		c.Drives = append(c.Drives, d)
+	}
+	return testvm.Boot(t, c)
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// expect fails the test when the guest does not say it in time.
+func expect(t *testing.T, vm *testvm.VM, expression string) []string {
+	t.Helper()
+	found, err := vm.Expect(150*time.Second, expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// booted waits for the system and returns what it says, and the report.
+func booted(t *testing.T, vm *testvm.VM) (string, boot.Report) {
+	t.Helper()
+	said := expect(t, vm, `(?s)SYSTEM args=(.*?)REPORT-BEGIN(.*?)REPORT-END`)
+	var report boot.Report
+	if err := json.Unmarshal([]byte(said[2]), &report); err != nil {
+		t.Fatalf("the report: %v\n%s", err, said[2])
+	}
+	if err := vm.Wait(20 * time.Second); err != nil {
+		t.Error(err)
+	}
+	return strings.ReplaceAll(said[1], "\r", ""), report
+}
