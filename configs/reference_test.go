@@ -234,7 +234,8 @@ const referenceHead = `# layout.yaml, key by key
 
 One file says what a host is. ` + "`hvinstall check --plan layout.yaml`" + ` reads it without looking at the machine,
 ` + "`hvinstall schema > layout.schema.json`" + ` gives editors a JSON Schema of it, ` + "`hvinstall discover --layout`" + ` writes
-a first one for the machine it runs on. Complete layouts to start from are in
+a first one for the machine it runs on. With the line ` + "`# yaml-language-server: $schema=layout.schema.json`" + ` at
+its top, editors that know YAML complete keys and show what they mean. Complete layouts to start from are in
 [configs/examples](../configs/examples): [hypervisor.yaml](../configs/examples/hypervisor.yaml) with everything,
 [smallest.yaml](../configs/examples/smallest.yaml), [vms-only.yaml](../configs/examples/vms-only.yaml) for a host that
 something else installed, [nixos.yaml](../configs/examples/nixos.yaml).

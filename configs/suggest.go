@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,22 +20,29 @@ var otherNames = map[string]string{
 // nearest is the candidate that a person most likely meant, or "".
 func nearest(word string, candidates []string) string {
 	simple := simplify(word)
-	best, least := "", max(2, len(simple)/3)+1
+	if other := otherNames[strings.ToLower(word)]; slices.Contains(candidates, other) {
+		return other
+	}
+	slips := 2 // of the pen: one in a short word, more in a long one
+	switch {
+	case len(simple) <= 4:
+		slips = 1
+	case len(simple) > 8:
+		slips = len(simple) / 3
+	}
+	best, least := "", slips+1
 	for _, c := range candidates {
 		if d := distance(simple, simplify(c), least); d < least && d < len(simple) {
 			best, least = c, d
 		}
 	}
-	if best != "" {
+	if best != "" || len(simple) < 4 {
 		return best
 	}
-	other := otherNames[strings.ToLower(word)]
 	for _, c := range candidates {
 		// "pasword" for password_hash: the first words alone are near.
-		if i := strings.LastIndexByte(c, '_'); i > 4 && distance(simple, simplify(c[:i]), 3) <= 2 {
-			return c
-		}
-		if c == other || len(simple) >= 4 && strings.HasPrefix(simplify(c), simple) {
+		i := strings.LastIndexByte(c, '_')
+		if strings.HasPrefix(simplify(c), simple) || i > 6 && distance(simple, simplify(c[:i]), slips+1) <= slips {
 			return c
 		}
 	}

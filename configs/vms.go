@@ -32,8 +32,11 @@ func (d *decoder) readVMs(l *Layout, name string, data []byte) {
 		case strings.HasPrefix(e.key, "libvirt_"):
 			// Other roles have libvirt_ variables too; what is nearly one of
 			// ours is a typing error that would lose VMs.
-			if near := nearest(e.key, known); near != "" {
-				d.at(e.at, "did you mean "+near+"?", "unknown key %s", quote(e.key))
+			for _, k := range known {
+				if distance(e.key, k, 2) == 1 {
+					d.at(e.at, "did you mean "+k+"?", "unknown key %s", quote(e.key))
+					break
+				}
 			}
 		}
 	}
