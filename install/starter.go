@@ -67,9 +67,9 @@ func Starter(f Facts) string {
 	s.line("")
 	s.line("hostname: %s  # CHOOSE: the host's name", s.hostname())
 	free := s.free()
-	system := s.system(&free)
+	s.system(&free)
 	s.pools(free)
-	s.keys(system)
+	s.keys()
 	s.network()
 	s.people()
 	s.others()
@@ -122,7 +122,7 @@ func (s *starter) id(d disk.Disk) string {
 
 // system picks the smallest free SSD, else the smallest free disk, and takes
 // it out of free.
-func (s *starter) system(free *[]disk.Disk) bool {
+func (s *starter) system(free *[]disk.Disk) {
 	pick := -1
 	for i, d := range *free {
 		if d.Size < smallestStarterOS {
@@ -137,7 +137,7 @@ func (s *starter) system(free *[]disk.Disk) bool {
 		s.line("# os: left out. No blank disk of at least %s, other than USB, is there for the system.", disk.BinarySize(smallestStarterOS))
 		s.line("# Disks that hold data are listed at the end; one of them can be named here, and is")
 		s.line("# erased only with --erase.")
-		return false
+		return
 	}
 	d := (*free)[pick]
 	*free = slices.Delete(*free, pick, pick+1)
@@ -150,16 +150,16 @@ func (s *starter) system(free *[]disk.Disk) bool {
 	s.line("  # CHOOSE: what is installed, exactly one of image and nixos. This is the live stick's own image.")
 	s.line("  image: {url: %q}", liveImage)
 	s.line("  # nixos: {flake: \"github:me/infra#%s\"}", s.hostname())
-	return true
 }
 
 // liveImage is the image on the live stick, whose sum is beside it.
 const liveImage = "file:///run/hvinstall/live/hvinstall/root.squashfs"
 
-// disk writes a disk with its size as an expectation, so that a wrong one is
-// noticed.
+// disk writes a disk, below what is printed on its label.
 func (s *starter) disk(before string, d disk.Disk) {
-	s.line("%s%s  # %s", before, scalar(s.id(d)), comment(s.words(d)))
+	indent := before[:len(before)-len(strings.TrimLeft(before, " "))]
+	s.line("%s# %s", indent, comment(s.words(d)))
+	s.line("%s%s", before, scalar(s.id(d)))
 }
 
 func (s *starter) words(d disk.Disk) string {
@@ -208,7 +208,8 @@ func (s *starter) pool(name, media, kind string, disks []disk.Disk) {
 	if len(disks) < 2 {
 		s.line("  # %s: left out, it needs two %s, and %d is left:", name, kind, len(disks))
 		for _, d := range disks {
-			s.line("  #   %s  # %s", s.id(d), comment(s.words(d)))
+			s.line("  #   %s", comment(s.words(d)))
+			s.line("  #   - %s", s.id(d))
 		}
 		return
 	}
@@ -226,7 +227,7 @@ func (s *starter) pool(name, media, kind string, disks []disk.Disk) {
 
 // keys proposes the first stick with a VFAT, which keeps what is on it, else
 // the first blank one.
-func (s *starter) keys(system bool) {
+func (s *starter) keys() {
 	type key struct{ yaml, note string }
 	var use, others []key
 	for _, d := range s.facts.Disks.Disks {
@@ -235,12 +236,12 @@ func (s *starter) keys(system bool) {
 		}
 		if fats := VFATs(d); len(fats) > 0 {
 			for _, fat := range fats {
-				use = append(use, key{"{uuid: " + scalar(fat.UUID) + "}", s.words(d) + ", " + d.Called() + "; the key file is added, nothing else is touched"})
+				use = append(use, key{"{uuid: " + scalar(fat.UUID) + "}", s.words(d) + ": the key file is added, nothing else is touched"})
 			}
 			continue
 		}
 		if id := s.id(d); id != "" {
-			note := s.words(d) + ", " + d.Content() + "; it is formatted"
+			note := s.words(d) + ", " + d.Content() + ": it is formatted"
 			if k := (key{"{disk: " + scalar(id) + "}", note}); d.Blank() {
 				use = append(use, k)
 			} else {
@@ -259,11 +260,13 @@ func (s *starter) keys(system bool) {
 	} else {
 		s.line("  # CHOOSE: the stick, or several; each gets a key of its own.")
 		s.line("  usb_keys:")
-		s.line("    - %s  # %s", use[0].yaml, comment(use[0].note))
+		s.line("    # %s", comment(use[0].note))
+		s.line("    - %s", use[0].yaml)
 		others = append(use[1:], others...)
 	}
 	for _, k := range others {
-		s.line("  #   - %s  # %s", k.yaml, comment(k.note))
+		s.line("    # or %s", comment(k.note))
+		s.line("    # - %s", k.yaml)
 	}
 }
 

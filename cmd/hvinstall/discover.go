@@ -178,12 +178,25 @@ func (v *machineView) disks(disks []disk.Disk) {
 		if uses := uses(d); uses != "" {
 			v.text("in use   ", uses, v.warn)
 		}
+		word := "also     "
 		for _, alias := range d.ByID {
 			if alias != d.Called() {
-				v.text("also     ", alias, v.dim)
+				v.text(word, shorten(alias, v.width-textColumn-len(word)), v.dim)
+				word = strings.Repeat(" ", len(word))
 			}
 		}
 	}
+}
+
+// shorten takes the middle out of a name that is too long for a line; --json
+// has it whole.
+func shorten(name string, columns int) string {
+	runes := []rune(name)
+	if len(runes) <= columns {
+		return name
+	}
+	tail := columns / 3
+	return string(runes[:columns-tail-1]) + "…" + string(runes[len(runes)-tail:])
 }
 
 // labelWords are what is printed on the disk's label.
