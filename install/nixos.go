@@ -18,6 +18,14 @@ import (
 // and where disko's layouts have it. NixOS writes kernels there by itself.
 const nixosESP = "/boot"
 
+// espMount is where the host mounts its ESP.
+func (p Plan) espMount() string {
+	if p.isNixOS() {
+		return nixosESP
+	}
+	return espMount
+}
+
 // NixOS gives the modules' generator what it needs of the plan, as values.
 func (p Plan) NixOS() nixos.Input {
 	l := p.Layout

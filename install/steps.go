@@ -38,7 +38,7 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 		steps = append(steps, more...)
 	}
 	if p.Has(PartDisks) {
-		add(diskSteps(p.Disk, p.Crypt, DiskEnv{Root: p.Root, ESP: espMount, Keyring: env.Keyring}), nil)
+		add(diskSteps(p.Disk, p.Crypt, DiskEnv{Root: p.Root, ESP: p.espMount(), Keyring: env.Keyring}), nil)
 	}
 	mounted := ids(steps)
 
@@ -47,6 +47,15 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 		system := p.OS.Steps(osimage.Env{Root: p.Root, Binary: env.Binary, After: mounted, Initrd: env.Initrd})
 		last := len(system) - 1
 		boot = system[last:]
+		add(system[:last], nil)
+	}
+	if p.isNixOS() && p.Has(PartOS) {
+		system, err := p.nixosSteps(env, mounted)
+		if err != nil {
+			return nil, err
+		}
+		last := len(system) - 1
+		boot = system[last:] // nixos-install, which writes the boot entry
 		add(system[:last], nil)
 	}
 	unpacked := ids(steps)

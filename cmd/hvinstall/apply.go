@@ -89,6 +89,11 @@ func (r session) steps(ctx context.Context) int {
 	if len(todo) == 0 {
 		return r.nothingToDo(len(steps))
 	}
+	if refusals := r.plan.NixOSPreflight(ctx, env); len(refusals) > 0 {
+		r.plan.Refusals = refusals
+		writePreview(r.screen, r.style, r.plan)
+		return exitRefused
+	}
 	writePreview(r.screen, r.style, r.plan)
 	r.todo(todo, len(steps))
 	if err := r.consent(); err != nil {

@@ -53,6 +53,7 @@ func commands() []command {
 		{"kernel", "", runKernel},
 		{"live", "greet in the live system, or install unattended", runLive},
 		{"initrd", "build an initramfs that unlocks this host, or the live medium's", runInitrd},
+		{"nixos", "write this host's NixOS modules into a flake", runNixos},
 		{"schema", "print the JSON Schema of layout.yaml, for editors", runSchema},
 		{"version", "print the version", runVersion},
 		{install.GuardCommand, "", runGuard},
