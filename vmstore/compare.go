@@ -2,6 +2,7 @@ package vmstore
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,8 +45,45 @@ func differences(want, have *element) []Difference {
 // start because it was not there (startupPolicy) is none.
 func startDifferences(want, live *element) []Difference {
 	var found []Difference
-	compare("", withoutOptional(want, live), live, &found)
+	want = withoutOptional(want, live)
+	want, secure := withoutFirmware(want, live)
+	if secure != nil {
+		found = append(found, *secure)
+	}
+	compare("", want, live, &found)
 	return found
+}
+
+// withoutFirmware leaves out of a definition the choice of firmware, where the
+// running VM has the outcome of such a choice: libvirt makes it at the start.
+func withoutFirmware(want, live *element) (*element, *Difference) {
+	os, loader := want.at("os"), live.at("os", "loader")
+	if os.attr("firmware") != "efi" || loader.attr("type") != "pflash" {
+		return want, nil
+	}
+	reduced := *os
+	reduced.attrs = maps.Clone(os.attrs)
+	delete(reduced.attrs, "firmware")
+	wanted := "no"
+	reduced.children = nil
+	for _, c := range os.children {
+		if c.name != "firmware" {
+			reduced.children = append(reduced.children, c)
+			continue
+		}
+		for _, f := range c.all("feature") {
+			if f.attr("name") == "secure-boot" {
+				wanted = f.attr("enabled")
+			}
+		}
+	}
+	whole := *want
+	whole.children = slices.Clone(want.children)
+	whole.children[slices.Index(whole.children, os)] = &reduced
+	if have := yesNo(loader.attr("secure") == "yes"); have != wanted {
+		return &whole, &Difference{What: "secure boot", Have: have, Want: wanted}
+	}
+	return &whole, nil
 }
 
 func compare(path string, want, have *element, found *[]Difference) {

@@ -307,8 +307,6 @@ func waitFor(limit time.Duration, what string, ready func() bool) error {
 	return fmt.Errorf("waited %v for %s", limit, what)
 }
 
-func child() int { return 0 }
-
 func testContext(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)

@@ -185,6 +185,7 @@ func (s *server) send(w http.ResponseWriter, f *served, g served, body []byte, f
 		body, sent = body[n:], sent+n
 	}
 	if g.claims > int64(sent) {
+		w.(http.Flusher).Flush()
 		panic(http.ErrAbortHandler)
 	}
 }

@@ -78,12 +78,15 @@ func (w *worker) undefine(ctx context.Context, name string) error {
 	if err != nil || !found {
 		return err
 	}
-	all := libvirt.DomainUndefineManagedSave | libvirt.DomainUndefineSnapshotsMetadata |
-		libvirt.DomainUndefineCheckpointsMetadata | libvirt.DomainUndefineNvram
-	err = w.libvir.do(ctx, func(l *libvirt.Libvirt) error {
-		err := l.DomainUndefineFlags(d, all|libvirt.DomainUndefineTpm)
-		if isUnsupported(err) {
-			err = l.DomainUndefineFlags(d, all) // libvirt before 8.9 knows no flag for the TPM, and removes it anyway
+	// Drivers and versions know different flags: TPM is of libvirt 8.9, and
+	// before it the state went without asking.
+	states := libvirt.DomainUndefineManagedSave | libvirt.DomainUndefineSnapshotsMetadata
+	all := states | libvirt.DomainUndefineCheckpointsMetadata | libvirt.DomainUndefineNvram
+	err = w.libvir.do(ctx, func(l *libvirt.Libvirt) (err error) {
+		for _, flags := range []libvirt.DomainUndefineFlagsValues{all | libvirt.DomainUndefineTpm, all, states, 0} {
+			if err = l.DomainUndefineFlags(d, flags); !isUnsupported(err) {
+				break
+			}
 		}
 		if libvirt.IsNotFound(err) {
 			return nil
