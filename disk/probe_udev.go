@@ -52,6 +52,9 @@ func (m *machine) readAliases() {
 		return
 	}
 	for _, name := range names {
+		if strings.HasPrefix(name, "lvm-pv-uuid-") {
+			continue // names what is on the disk, and is gone with it
+		}
 		target, err := os.Readlink(m.path(folder + "/" + name))
 		if err != nil {
 			m.cannotSee("by-id name %s: %s", name, why(err))

@@ -27,7 +27,9 @@ func Probe(ctx context.Context) (Facts, error) {
 		Vendor: line("/sys/class/dmi/id/sys_vendor"), Product: line("/sys/class/dmi/id/product_name"),
 		Kernel: line("/proc/sys/kernel/osrelease"), KVM: kvmUsable(),
 	}
-	f.Hostname, _ = os.Hostname()
+	if f.Hostname, _ = os.Hostname(); f.Hostname == "(none)" { // the kernel's word before any is set
+		f.Hostname = ""
+	}
 	_, err := os.Stat("/sys/firmware/efi")
 	f.UEFI = err == nil
 	f.Memory = parseMeminfo(text("/proc/meminfo"))

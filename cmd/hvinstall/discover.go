@@ -348,5 +348,8 @@ func (v *machineView) unseen(f install.Facts) {
 }
 
 func (v *machineView) next() {
-	v.line("\nNext: hvinstall discover --layout > layout.yaml, and read what it marks by CHOOSE.")
+	v.line("")
+	for _, l := range wrap("Next: hvinstall discover --layout > layout.yaml, and decide what it marks CHOOSE.", v.width) {
+		v.line("%s", l)
+	}
 }
