@@ -147,7 +147,7 @@ func withinLimits(tokens token.Tokens, at func(line, column int, hint, format st
 
 // plainer are the parser's words for what people do most.
 var plainer = []struct{ theirs, ours, hint string }{
-	{"could not find flow map content", "a { that is no mapping", "an Ansible variable stands in quotes: \"{{ name }}\" (and hvinstall cannot resolve it: write the value)"},
+	{"could not find flow map content", "a key is missing here", "is there a comma or bracket too many?"},
 	{"found character '\t' that cannot start any token", "a tab where YAML wants spaces", "indent with spaces"},
 	{"found a tab character", "a tab where YAML wants spaces", "indent with spaces"},
 	{"sequence end token ']' not found", "a [ without its ]", "close the list with ]"},
@@ -175,7 +175,11 @@ func syntaxError(src *source, err error, at func(line, column int, hint, format 
 			break
 		}
 	}
-	return at(p.Line, max(1, p.Column), hint, "%s", message)
+	problem := at(p.Line, max(1, p.Column), hint, "%s", message)
+	if strings.Contains(problem.Source, "{{") {
+		problem.Hint = "is this an Ansible variable? hvinstall cannot resolve it: write the value"
+	}
+	return problem
 }
 
 // startOf is where a node begins. The parser's own place of a mapping is its

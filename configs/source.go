@@ -120,14 +120,16 @@ func window(line string, at, width int) (string, int) {
 	if utf8.RuneCountInString(line) <= width {
 		return line, at
 	}
-	// At most three bytes to the next character: what is not UTF-8 has none.
 	start := max(0, min(at-width/2, len(line)-width))
-	for limit := start - 3; start > max(0, limit) && !utf8.RuneStart(line[start]); {
-		start--
-	}
 	end := min(len(line), start+width)
-	for limit := end + 3; end < min(len(line), limit) && !utf8.RuneStart(line[end]); {
-		end++
+	// At most three bytes to the next character: what is not UTF-8 has none.
+	for range utf8.UTFMax - 1 {
+		if start > 0 && !utf8.RuneStart(line[start]) {
+			start--
+		}
+		if end < len(line) && !utf8.RuneStart(line[end]) {
+			end++
+		}
 	}
 	cut, at := line[start:end], at-start
 	if end < len(line) {
