@@ -72,6 +72,9 @@ func eval(t testing.TB, expr string) (any, error) {
 	return v, nil
 }
 
+// jsonNumber is a number as eval decodes it.
+func jsonNumber(s string) json.Number { return json.Number(s) }
+
 func mustEval(t testing.TB, expr string) any {
 	t.Helper()
 	v, err := eval(t, expr)
