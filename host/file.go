@@ -21,9 +21,17 @@ func WriteFile(path string, data []byte, mode os.FileMode) error {
 		return fmt.Errorf("making the folder of %s: %w", path, err)
 	}
 	// The temporary file stays in the same folder: rename does not cross mounts.
-	err := renameio.WriteFile(path, data, mode,
+	// Not renameio.WriteFile: it keeps the mode of a file that is there.
+	file, err := renameio.NewPendingFile(path,
 		renameio.WithTempDir(filepath.Dir(path)), renameio.IgnoreUmask(), renameio.WithPermissions(mode))
 	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer file.Cleanup()
+	if _, err := file.Write(data); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := file.CloseAtomicallyReplace(); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
