@@ -1,0 +1,251 @@
+package unlock
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"hvinstall/crypt"
+	"hvinstall/initrd/boot"
+)
+
+// host is a plan with an OS volume and a pool of two.
+func host() boot.Config {
+	return boot.Config{
+		Hostname: "h", FallbackToPassword: true,
+		KeyWait: boot.Duration(10 * time.Second), PoolWait: boot.Duration(10 * time.Second), PatientWait: boot.Duration(600 * time.Second),
+		Keys: []boot.Key{{FSUUID: "8B34-7D3C", Filename: "h"}},
+		Volumes: []boot.Volume{
+			{UUID: "u-os", Mapping: "cryptroot", DiskID: "nvme-OS_S1"},
+			{UUID: "u-1", Mapping: "crypt-bulk-1", DiskID: "ata-D_S2", Pool: "bulk"},
+			{UUID: "u-2", Mapping: "crypt-bulk-2", DiskID: "ata-D_S3", Pool: "bulk"},
+		},
+		Root:  boot.Root{FSUUID: "fs"},
+		Pools: []boot.Pool{{Name: "bulk", FSUUID: "fs2", Members: 2, Mountpoint: "/mnt/bulk", Degraded: boot.DegradedSkip}},
+	}
+}
+
+// play is a session with what a test does to it.
+type play struct {
+	*testing.T
+	*session
+	now float64
+}
+
+func newPlay(t *testing.T, c boot.Config) *play { return &play{t, newSession(c, 2), 2} }
+
+func (p *play) disk(name, uuid string) { p.appeared(device{name: name, kind: luks, uuid: uuid}, p.now) }
+
+func (p *play) key(name string, typed bool) *key {
+	k := &key{Key: crypt.Key{Name: name, Secret: crypt.NewSecret([]byte(name)), Passphrase: typed}}
+	p.offered(k)
+	return k
+}
+
+// try begins every attempt that is due and ends it: opens says by which keys.
+func (p *play) try(opens ...*key) (n int) {
+	p.Helper()
+	for {
+		st := p.next(p.now)
+		if len(st.attempts) == 0 {
+			return n
+		}
+		for _, a := range st.attempts {
+			p.began(a)
+			err := errors.New("no")
+			for _, k := range opens {
+				if a.key == k {
+					err = nil
+				}
+			}
+			p.ended(a, err, p.now)
+			n++
+		}
+	}
+}
+
+func TestStickOpensAll(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("nvme0n1p2", "u-os")
+	p.disk("sda1", "u-1")
+	k := p.key("stick", false)
+	if n := p.try(k); n != 2 {
+		t.Fatalf("%d attempts, want 2", n)
+	}
+	if st := p.next(p.now); st.done || st.wake != 12 {
+		t.Errorf("with a member missing: done %v, wake %v; want false, 12", st.done, st.wake)
+	}
+	p.now = 5
+	p.disk("sdb1", "u-2")
+	p.try(k)
+	if st := p.next(p.now); !st.done || st.ask != askNothing {
+		t.Errorf("all open: done %v, ask %v", st.done, st.ask)
+	}
+}
+
+func TestMissingMemberIsWaitedForSinceTheLastDisk(t *testing.T) {
+	p := newPlay(t, host())
+	p.now = 30 // a disk that took its time
+	p.disk("nvme0n1p2", "u-os")
+	p.disk("sda1", "u-1")
+	k := p.key("stick", false)
+	p.try(k)
+	if st := p.next(39); st.done {
+		t.Error("done before 10 s since the last disk")
+	}
+	if st := p.next(40); !st.done {
+		t.Error("not done 10 s after the last disk")
+	}
+}
+
+func TestPatientPoolWaitsLongerAndEnterEndsIt(t *testing.T) {
+	c := host()
+	c.Pools[0].Degraded = boot.DegradedWait
+	p := newPlay(t, c)
+	p.disk("nvme0n1p2", "u-os")
+	p.disk("sda1", "u-1")
+	k := p.key("stick", false)
+	p.try(k)
+	if st := p.next(100); st.done || st.ask != askPatience || st.wake != 602 {
+		t.Errorf("done %v, ask %v, wake %v; want false, askPatience, 602", st.done, st.ask, st.wake)
+	}
+	if st := p.next(602); !st.done {
+		t.Error("not done after patient_wait")
+	}
+	p.impatient = true
+	if st := p.next(100); !st.done || st.ask != askNothing {
+		t.Errorf("after Enter: done %v, ask %v", st.done, st.ask)
+	}
+}
+
+func TestPromptComesAfterKeyWait(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("nvme0n1p2", "u-os")
+	if st := p.next(11); st.ask != askNothing || st.noStick || st.wake != 12 {
+		t.Errorf("before key_wait: ask %v, noStick %v, wake %v", st.ask, st.noStick, st.wake)
+	}
+	if st := p.next(12); st.ask != askPassphrase || !st.noStick {
+		t.Errorf("after key_wait: ask %v, noStick %v", st.ask, st.noStick)
+	}
+	c := host()
+	c.FallbackToPassword = false
+	q := newPlay(t, c)
+	q.disk("nvme0n1p2", "u-os")
+	if st := q.next(1000); st.ask != askNothing || !st.noStick || st.done || !math.IsInf(st.wake, 1) {
+		t.Errorf("without a passphrase: ask %v, done %v, wake %v; want to wait for ever", st.ask, st.done, st.wake)
+	}
+}
+
+func TestWrongKeyAsksAtOnce(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("nvme0n1p2", "u-os")
+	k := p.key("wrong stick", false)
+	if st := p.next(3); st.ask != askNothing || len(st.attempts) != 1 {
+		t.Fatalf("ask %v, %d attempts while the key is not tried", st.ask, len(st.attempts))
+	}
+	p.try()
+	if right, known := p.verdict(k); right || !known {
+		t.Errorf("verdict %v, %v", right, known)
+	}
+	if st := p.next(3); st.ask != askPassphrase {
+		t.Errorf("ask %v after a wrong key, want askPassphrase", st.ask)
+	}
+	// A right stick that is plugged in later still opens.
+	good := p.key("good stick", false)
+	p.try(good)
+	if !p.rootOpen() {
+		t.Error("the second stick did not open the root")
+	}
+}
+
+func TestWrongPassphraseIsForgotten(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("nvme0n1p2", "u-os")
+	k := p.key("typed", true)
+	secret := k.Secret.Bytes()
+	p.try()
+	if right, known := p.verdict(k); right || !known {
+		t.Errorf("verdict %v, %v", right, known)
+	}
+	p.forget(k)
+	if len(p.keys) != 0 || strings.Trim(string(secret), "\x00") != "" {
+		t.Errorf("%d keys, secret %q; want none, wiped", len(p.keys), secret)
+	}
+	if st := p.next(20); st.ask != askPassphrase {
+		t.Errorf("ask %v, want askPassphrase", st.ask)
+	}
+}
+
+func TestNoPromptWithoutTheOSDisk(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("sda1", "u-1")
+	if st := p.next(100); st.ask != askNothing || !st.rootMissing || st.done {
+		t.Errorf("ask %v, rootMissing %v, done %v", st.ask, st.rootMissing, st.done)
+	}
+}
+
+func TestPoolThatNoKeyOpensDoesNotHoldTheHostForEver(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("nvme0n1p2", "u-os")
+	p.disk("sda1", "u-1")
+	p.disk("sdb1", "u-2")
+	k := p.key("stick", false)
+	p.try(k)
+	p.volumes[2].open = false
+	p.now = 4
+	st := p.next(p.now)
+	if st.ask != askPassphrase || st.done {
+		t.Fatalf("ask %v, done %v; want the passphrase of crypt-bulk-2", st.ask, st.done)
+	}
+	p.lastTyped = 20 // somebody is there
+	if st := p.next(40); st.done {
+		t.Error("went on while somebody was typing")
+	}
+	if st := p.next(81); !st.done {
+		t.Error("waits for ever at 3 in the morning")
+	}
+}
+
+func TestCloneIsOpenedOnlyIfTheOriginalCannotBe(t *testing.T) {
+	p := newPlay(t, host())
+	p.appeared(device{name: "sdx1", kind: luks, uuid: "u-os", serial: "COPY"}, 2)
+	warning := p.appeared(device{name: "nvme0n1p2", kind: luks, uuid: "u-os", serial: "S1"}, 2)
+	if !strings.Contains(warning, "sdx1") || !strings.Contains(warning, "nvme0n1p2") {
+		t.Errorf("warning %q does not name both", warning)
+	}
+	p.key("stick", false)
+	st := p.next(2)
+	if len(st.attempts) != 1 || st.attempts[0].device.name != "nvme0n1p2" {
+		t.Fatalf("attempts %+v, want one on nvme0n1p2", st.attempts)
+	}
+	p.try() // it does not open
+	if n := len(p.volumes[0].tried); n != 2 {
+		t.Errorf("%d devices tried, want both", n)
+	}
+}
+
+func TestDecoyWithoutTheUUIDIsLeftAlone(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("sdx1", "another")
+	p.key("stick", false)
+	if st := p.next(2); len(st.attempts) != 0 {
+		t.Errorf("attempts %+v on a disk that is not in the plan", st.attempts)
+	}
+}
+
+func TestDiskThatGoesAndComesIsTriedAgain(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("sda1", "u-os")
+	p.key("stick", false)
+	p.try()
+	p.vanished("sda1")
+	if st := p.next(3); len(st.attempts) != 0 {
+		t.Errorf("attempts %+v on a disk that went", st.attempts)
+	}
+	p.disk("sda1", "u-os")
+	if st := p.next(3); len(st.attempts) != 1 {
+		t.Errorf("%d attempts on a disk that came back, want 1", len(st.attempts))
+	}
+}
