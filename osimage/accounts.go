@@ -17,8 +17,8 @@ type accounts struct{ passwd, shadow, group, gshadow string }
 const firstID, lastID = 1000, 59999
 
 // with returns the accounts with the users in them: missing ones are added, and
-// those that are there get what they lack. Nothing is taken away, other than
-// root's password on a system that never had one set.
+// those that are there get what they lack. Nothing is taken away, but a root
+// without a password is locked.
 func (a accounts) with(users []UserPlan, now time.Time) (accounts, error) {
 	passwd, shadow := records(a.passwd), records(a.shadow)
 	group, gshadow := records(a.group), records(a.gshadow)
@@ -27,6 +27,10 @@ func (a accounts) with(users []UserPlan, now time.Time) (accounts, error) {
 	addGroup := func(name string, id int) {
 		group = append(group, []string{name, "x", strconv.Itoa(id), ""})
 		gshadow = append(gshadow, []string{name, "!", "", ""})
+	}
+	// An image's root without a password would let anybody at the console in.
+	if root := find(shadow, "root"); root != nil && field(root, 1) == "" {
+		root[1] = "*"
 	}
 	for _, u := range users {
 		if find(passwd, u.Name) == nil {

@@ -190,7 +190,7 @@ func TestXKB(t *testing.T) {
 func TestAccounts(t *testing.T) {
 	before := accounts{
 		passwd:  "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",
-		shadow:  "root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n",
+		shadow:  "root::20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\n",
 		group:   "root:x:0:\nsudo:x:27:\nkvm:x:104:other\nlibvirt:x:105:\n",
 		gshadow: "root:*::\nsudo:*::\nkvm:!::other\nlibvirt:!::\n",
 	}
@@ -202,7 +202,7 @@ func TestAccounts(t *testing.T) {
 	}
 	want := accounts{
 		passwd:  before.passwd + "snyssen:x:1000:1000::/home/snyssen:/bin/bash\nguest:x:1001:1001::/home/guest:/bin/bash\n",
-		shadow:  before.shadow + "snyssen:!:20500:0:99999:7:::\nguest:$y$j9T$abc$def:20500:0:99999:7:::\n",
+		shadow:  "root:*:20000:0:99999:7:::\nnobody:*:20000:0:99999:7:::\nsnyssen:!:20500:0:99999:7:::\nguest:$y$j9T$abc$def:20500:0:99999:7:::\n",
 		group:   "root:x:0:\nsudo:x:27:snyssen\nkvm:x:104:other,snyssen\nlibvirt:x:105:snyssen\nsnyssen:x:1000:\nguest:x:1001:\n",
 		gshadow: "root:*::\nsudo:*::snyssen\nkvm:!::other,snyssen\nlibvirt:!::snyssen\nsnyssen:!::\nguest:!::\n",
 	}

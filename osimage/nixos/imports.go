@@ -113,6 +113,13 @@ func parenthesised(s string) error {
 			}
 		case c == '#' || two == "/*":
 			return fmt.Errorf("a comment is in it")
+		case c == ':' && two != ": ":
+			// "x:y" is a URI to Nix, and a URI may have quotes in it.
+			return fmt.Errorf("a colon without a space behind it, at character %d", i+1)
+		case word.MatchString(string(c)):
+			// A name may have quotes in it: a'' is one.
+			i += len(word.FindString(s[i:]))
+			continue
 		case two == "''":
 			open = append(open, '\'')
 			i += 2

@@ -11,6 +11,7 @@ var acceptedImports = []string{
 	`inputs."nixos-hardware".nixosModules.common-cpu-amd`, `inputs.x."a.in.b".y`,
 	`(modulesPath + "/profiles/headless.nix")`, "({ pkgs, ... }: { environment.systemPackages = [ pkgs.btop ]; })",
 	`(import ./x.nix { a = "}) ]; ("; })`, "(x: '' ${\"'')\"} ''' ''${ ')' '')", `("\"${x: "}${"a"}"}")`, `("$${")`, `(''$${'')`, `("\\")`,
+	"(let a'b'' = c''': c'''; in a'b'')",
 }
 
 func TestImportsTaken(t *testing.T) {
@@ -26,6 +27,7 @@ func TestImportsRefused(t *testing.T) {
 		"", "a b", "a ]; b = [", "./a b", "./a/", "./", ".", "..", "./${x}", "a.${x}", "a.", ".a", "a..b", "let", "a.in.b", "1", "-a", "[ ]", "{ }", `"x"`, "a#b", "a/*",
 		"(a", "(a))", "(a) (b)", "(a) b", "(a ] )", "(a # )", "(a /* ) */ b)", "(a\n)", "(a \"\n\" )", `("a)`, "(''a)", `("\")`, "('' ''' )", "(\"${)\")", "( ''\\ )",
 		"<a", "<a b>", "~/x y", "flake.a;", "flake.a}",
+		"(A0'' '')", "(x:a'' '')", "(x:y)", "(http://x)",
 	} {
 		if got, _, err := importExpr(expr); err == nil {
 			t.Errorf("importExpr(%q) = %q, want it refused", expr, got)
