@@ -22,9 +22,9 @@ var updateMachines = flag.Bool("update-machines", false, "write testdata/machine
 const machinesFolder = "../testdata/machines"
 
 // capture reads what a guest showed (capture_guest_test.go). The machines are
-// made from captures by giving them the names, serials and sizes of real
-// hardware: QEMU cannot say "Samsung", and no test host has ZFS, Windows and
-// 24 disks.
+// made from captures by giving them the names, serials, sizes and contents of
+// real hardware: QEMU cannot say "Samsung", and no test host has ZFS, Windows
+// and 24 disks. TestZoo holds the contents' form against the real tools.
 func capture(t *testing.T, name string) Facts {
 	t.Helper()
 	file, err := os.Open(filepath.Join("../testdata/captures", name+".json"))
@@ -99,14 +99,13 @@ const (
 // makeMachines makes every machine but those that a plan's identities are
 // needed for.
 func makeMachines(t *testing.T) map[string]Facts {
-	spec, zoo := capture(t, "spec"), capture(t, "zoo")
+	spec := capture(t, "spec")
 	nv := bySerial(t, spec, "S466NX0M712345A")
 	hd := bySerial(t, spec, "ZGY0A1B2")
 	usb := bySerial(t, spec, "4C530001230101117392")
-	key := bySerial(t, zoo, "stick") // with a VFAT
-	vd := bySerial(t, zoo, "blank")
+	vd := disk.Disk{LogicalSector: 512, PhysicalSector: 512, Rotational: true, Discard: true, Transport: "virtio"}
 
-	live := stick(key, "sdz", "Kingston", "DataTraveler 3.0", "E0D55EA573E5F4C0B9A1", 31004295168)
+	live := stick(usb, "sdz", "Kingston", "DataTraveler 3.0", "E0D55EA573E5F4C0B9A1", 31004295168)
 	live.Live = true
 	live.Signatures = []disk.Signature{{Type: "gpt", UUID: "5b0c36a5-0d2c-4b4a-9c3f-0e4b9d6a7f11", Offset: 512}}
 	live.Partitions = []disk.Partition{{
@@ -196,7 +195,7 @@ func makeMachines(t *testing.T) map[string]Facts {
 	zfs := func(name, serial, wwn string) disk.Disk {
 		d := ata(hd, name, "WDC WD40EFRX-68N32N0", serial, wwn, tb4, false)
 		d.Signatures = []disk.Signature{{Type: "gpt", UUID: "0f0e0d0c-1111-4222-8333-" + strings.TrimPrefix(wwn, "0x5001"), Offset: 512}}
-		member := bySerial(t, zoo, "zfs").Signatures
+		member := []disk.Signature{{Type: "zfs", UUID: "1234567890123456789", Label: "tank", Members: 2}}
 		d.Partitions = []disk.Partition{
 			{Name: name + "1", Number: 1, Start: 1 << 20, Size: tb4 - 9<<20, Type: "6a898cc3-1dd2-11b2-99a6-080020736631", GUID: "1c2d3e4f-0000-4000-8000-" + strings.TrimPrefix(wwn, "0x5001"), Label: "zfs-" + strings.ToLower(serial), Signatures: member},
 			{Name: name + "9", Number: 9, Start: tb4 - 8<<20 - tb4%(1<<20), Size: 8 << 20, Type: "6a945a3b-1dd2-11b2-99a6-080020736631", GUID: "9c2d3e4f-0000-4000-8000-" + strings.TrimPrefix(wwn, "0x5001")},
@@ -210,8 +209,8 @@ func makeMachines(t *testing.T) map[string]Facts {
 
 	raid := func(name, serial, wwn string) disk.Disk {
 		d := ata(hd, name, "HGST HUS724020ALA640", serial, wwn, tb2, false)
-		md := bySerial(t, zoo, "md-a")
-		d.Signatures, d.Holders = md.Signatures, []disk.Holder{{Kind: "md", Name: "md0"}, {Kind: "mount", Name: "/srv/old", Through: "md0"}}
+		d.Signatures = []disk.Signature{{Type: "md", UUID: "4f0d3b2a-7c11-9e58-a6d2-0b1c2d3e4f50", Label: "nas:0", Offset: 4096, Members: 2}}
+		d.Holders = []disk.Holder{{Kind: "md", Name: "md0"}, {Kind: "mount", Name: "/srv/old", Through: "md0"}}
 		return d
 	}
 	machines["md-raid"] = host(
@@ -219,14 +218,20 @@ func makeMachines(t *testing.T) map[string]Facts {
 		raid("sda", "PN2134P6A1B2CX", "0x5000cca22dc1a2b3"), raid("sdb", "PN2134P6A1B2DX", "0x5000cca22dc1a2b4"),
 	)
 
-	windows := nvme(bySerial(t, zoo, "windows"), "nvme0n1", "SAMSUNG MZVLB512HAJQ-000L7", "S3TNNX0K123456", "0025388391b00123", 512110190592)
-	for i := range windows.Partitions {
-		windows.Partitions[i].Name = fmt.Sprintf("nvme0n1p%d", i+1)
+	const mib = 1 << 20
+	windows := nvme(nv, "nvme0n1", "SAMSUNG MZVLB512HAJQ-000L7", "S3TNNX0K123456", "0025388391b00123", 512110190592)
+	windows.Signatures = []disk.Signature{{Type: "gpt", UUID: "c1b2a394-1111-4222-8333-444455556666", Offset: 512}}
+	recovery := windows.Size/mib*mib - 801*mib
+	for i, p := range []disk.Partition{
+		{Start: mib, Size: 260 * mib, Type: disk.TypeESP, Label: "EFI system partition", Signatures: []disk.Signature{{Type: "vfat", UUID: "DA3F-0C11", Label: "SYSTEM"}}},
+		{Start: 261 * mib, Size: 16 * mib, Type: "e3c9e316-0b5c-4db8-817d-f92df00215ae", Label: "Microsoft reserved partition"},
+		{Start: 277 * mib, Size: recovery - 277*mib, Type: disk.TypeBasicData, Label: "Basic data partition", Signatures: []disk.Signature{{Type: "ntfs", UUID: "5C8A1B2C8A1B0423", Label: "Windows"}}},
+		{Start: recovery, Size: 800 * mib, Type: "de94bba4-06d1-4d40-a16a-bfd50179d6ac", Label: "Recovery", Signatures: []disk.Signature{{Type: "ntfs", UUID: "AC1E2D3C1E2D0B12", Label: "WinRE"}}},
+	} {
+		p.Number, p.Name = i+1, fmt.Sprintf("nvme0n1p%d", i+1)
+		p.GUID = fmt.Sprintf("c1b2a394-1111-4222-8333-44445555667%d", i)
+		windows.Partitions = append(windows.Partitions, p)
 	}
-	last := len(windows.Partitions) - 1
-	recovery := uint64(800 << 20)
-	windows.Partitions[last].Start, windows.Partitions[last].Size = windows.Size-recovery-1<<20, recovery
-	windows.Partitions[last-1].Size = windows.Partitions[last].Start - windows.Partitions[last-1].Start
 	bitlocker := ata(hd, "sda", "Samsung SSD 870 EVO 1TB", "S5Y2NF0R123456K", "0x5002538f31a2b3c4", tb1, true)
 	bitlocker.Signatures = []disk.Signature{{Type: "gpt", UUID: "d1c2b3a4-5555-4666-8777-888899990000", Offset: 512}}
 	bitlocker.Partitions = []disk.Partition{{
@@ -257,11 +262,6 @@ func makeMachines(t *testing.T) map[string]Facts {
 	}
 	machines["24-disks"] = host(many...)
 
-	// What a guest really had, all kinds of content side by side.
-	all := zoo
-	all.Hostname, all.Taken = "guest", machines["4kn"].Taken
-	machines["every-content"] = all
-
 	halfAndWhole(t, machines)
 	return machines
 }
@@ -279,7 +279,7 @@ func halfAndWhole(t *testing.T, machines map[string]Facts) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plan := Make(Input{Layout: layout, Facts: machines["hypervisor-blank"]})
+	plan := Make(Input{Layout: layout, Facts: machines["hypervisor-blank"], Only: []Part{PartDisks}})
 	if len(plan.Refusals) > 0 {
 		t.Fatalf("the plan for the blank host is refused: %v", plan.Refusals)
 	}
@@ -451,4 +451,28 @@ func allMachines(t testing.TB) map[string]Facts {
 		machines[strings.TrimSuffix(filepath.Base(path), ".json")] = f
 	}
 	return machines
+}
+
+// TestPlansOfTheSpecification: on the half installed host the plan goes on, on
+// the installed one it keeps every disk, and neither refuses anything.
+func TestPlansOfTheSpecification(t *testing.T) {
+	layout, err := configs.LoadFile("../configs/examples/hypervisor.yaml", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	machines := allMachines(t)
+	for name, want := range map[string]map[disk.Fate]int{
+		"hypervisor-blank":     {disk.Create: 8},
+		"hypervisor-half":      {disk.Keep: 3, disk.Resume: 1, disk.Create: 4},
+		"hypervisor-installed": {disk.Keep: 8},
+	} {
+		plan := Make(Input{Layout: layout, Facts: machines[name], Only: []Part{PartDisks}})
+		got := map[disk.Fate]int{}
+		for _, d := range plan.Disk.Disks {
+			got[d.Fate]++
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) || len(plan.Refusals) > 0 {
+			t.Errorf("%s: fates %v, want %v; refusals %v", name, got, want, plan.Refusals)
+		}
+	}
 }
