@@ -35,8 +35,17 @@ type Facts struct {
 	Disks          disk.Facts   `json:"disks"`
 	Network        bridge.Facts `json:"network"`
 
+	// LiveImage is the system image on the live medium, with the sum that the
+	// medium states for it; nil in another system.
+	LiveImage *LiveImage `json:"live_image,omitempty"`
 	// VMs is there when a layout with VMs was at hand; see ProbeVMs.
 	VMs *vmstore.Facts `json:"vms,omitempty"`
+}
+
+// LiveImage is a squashfs on the live medium.
+type LiveImage struct {
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
 }
 
 // Memory is in bytes.

@@ -1,7 +1,10 @@
 package install
 
 import (
+	"hvinstall/configs"
+	"hvinstall/disk"
 	"hvinstall/net/bridge"
+	"hvinstall/net/nfs"
 )
 
 // network plans the bridge. On NixOS the modules say how the network is, and
@@ -18,3 +21,22 @@ func (p *Plan) network(in Input) {
 
 // isNixOS reports whether the host's configuration is NixOS' own.
 func (p *Plan) isNixOS() bool { return p.Layout.OS != nil && p.Layout.OS.NixOS != nil }
+
+// exports plans what NFS serves from the pools. A layout without exports takes
+// back those of an earlier one; one without pools of its own says nothing.
+func (p *Plan) exports(in Input) {
+	if p.isNixOS() || !hasExports(in.Layout) && len(in.Layout.Pools) == 0 {
+		return
+	}
+	var pools []nfs.Pool
+	for _, fs := range p.Disk.Filesystems {
+		if fs.Role == disk.RolePool {
+			pools = append(pools, nfs.Pool{Name: fs.Label, Mountpoint: fs.Subvols[0].Mountpoint, UUID: fs.UUID})
+		}
+	}
+	plan, refusals := nfs.MakePlan(in.Layout.NFSExports, pools)
+	p.NFS = &plan
+	p.Refusals = append(p.Refusals, refusals...)
+}
+
+func hasExports(l *configs.Layout) bool { return l.NFSExports != nil && len(l.NFSExports.Exports) > 0 }

@@ -14,6 +14,7 @@ import (
 	"hvinstall/crypt"
 	"hvinstall/disk"
 	"hvinstall/net/bridge"
+	"hvinstall/net/nfs"
 	"hvinstall/osimage"
 	"hvinstall/step"
 	"hvinstall/vmstore"
@@ -43,8 +44,6 @@ type Input struct {
 	Facts  Facts
 	Erase  []string // by-id names of disks that may be erased although they hold data
 	Only   []Part   // empty: every part
-	// LiveSum is the sum that the live medium states for its own image.
-	LiveSum string
 }
 
 // Plan is what a run would make true, and what speaks against it.
@@ -59,6 +58,7 @@ type Plan struct {
 	Crypt    crypt.Plan     `json:"crypt"`
 	OS       *osimage.Plan  `json:"os,omitempty"`      // of an image host
 	Network  *bridge.Plan   `json:"network,omitempty"` // nil: the layout asks for no bridge
+	NFS      *nfs.Plan      `json:"nfs,omitempty"`     // nil: not ours to say
 	VMs      *vmstore.Plan  `json:"vms,omitempty"`     // nil: the layout has none
 	Refusals []step.Refusal `json:"refusals,omitempty"`
 	Warnings []string       `json:"warnings,omitempty"`
@@ -85,6 +85,7 @@ func Make(in Input) Plan {
 	}
 	if p.Has(PartNet) {
 		p.network(in)
+		p.exports(in)
 	}
 	if p.Has(PartVMs) {
 		p.vms(in)

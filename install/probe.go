@@ -13,6 +13,7 @@ import (
 	"hvinstall/disk"
 	"hvinstall/host"
 	"hvinstall/net/bridge"
+	"hvinstall/osimage"
 	"hvinstall/osimage/nixos"
 
 	"golang.org/x/sys/unix"
@@ -51,7 +52,19 @@ func Probe(ctx context.Context) (Facts, error) {
 	if f.Network, err = bridge.Probe(ctx); err != nil {
 		return Facts{}, fmt.Errorf("looking at the network: %w", err)
 	}
-	return f, nil
+	f.LiveImage, err = probeLiveImage()
+	return f, err
+}
+
+// liveImage is where the live stick has the system image; its sum is beside it.
+const liveImage = "/run/hvinstall/live/hvinstall/root.squashfs"
+
+func probeLiveImage() (*LiveImage, error) {
+	sum, err := osimage.LiveSum(liveImage)
+	if err != nil || sum == "" {
+		return nil, err
+	}
+	return &LiveImage{Path: liveImage, SHA256: sum}, nil
 }
 
 func text(path string) string {

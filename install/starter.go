@@ -148,12 +148,9 @@ func (s *starter) system(free *[]disk.Disk) {
 		s.line("  storage_media: hdd")
 	}
 	s.line("  # CHOOSE: what is installed, exactly one of image and nixos. This is the live stick's own image.")
-	s.line("  image: {url: %q}", liveImage)
+	s.line("  image: {url: %q}", "file://"+liveImage)
 	s.line("  # nixos: {flake: \"github:me/infra#%s\"}", s.hostname())
 }
-
-// liveImage is the image on the live stick, whose sum is beside it.
-const liveImage = "file:///run/hvinstall/live/hvinstall/root.squashfs"
 
 // disk writes a disk, below what is printed on its label.
 func (s *starter) disk(before string, d disk.Disk) {

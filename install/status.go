@@ -194,7 +194,7 @@ func networkStatus(want configs.Network, facts bridge.Facts) *NetworkStatus {
 // exportStatus compares the layout with what the kernel's NFS server exports:
 // /var/lib/nfs/etab, which exportfs keeps, has a line for each path and client.
 func exportStatus(l *configs.Layout) []ExportStatus {
-	if !exports(l) {
+	if !hasExports(l) {
 		return nil
 	}
 	active := map[string][]string{}

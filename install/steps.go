@@ -9,6 +9,7 @@ import (
 	"hvinstall/crypt"
 	"hvinstall/host"
 	"hvinstall/net/bridge"
+	"hvinstall/net/nfs"
 	"hvinstall/osimage"
 	"hvinstall/step"
 	"hvinstall/vmstore"
@@ -64,6 +65,9 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 		add(p.Network.Steps(bridge.Env{
 			Root: p.Root, Live: !p.Installing(), Timeout: env.NetTimeout, Guard: []string{env.Binary, GuardCommand},
 		}), unpacked)
+	}
+	if p.NFS != nil && p.Has(PartNet) {
+		add(p.NFS.Steps(nfs.Env{Root: p.Root, Live: !p.Installing()}), unpacked)
 	}
 	if p.VMs != nil && p.Has(PartVMs) {
 		after := mounted

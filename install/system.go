@@ -1,7 +1,6 @@
 package install
 
 import (
-	"hvinstall/configs"
 	"hvinstall/disk"
 	"hvinstall/osimage"
 )
@@ -26,7 +25,7 @@ func (p *Plan) system(in Input) {
 	values := osimage.Values{
 		Hostname: l.Hostname, Image: *l.OS.Image, Locale: l.Locale, Users: l.Users, LibvirtUsers: l.Libvirtd.Users,
 		KernelArgs: l.OS.KernelArgs, Mounts: p.mounts(), ESP: espMount,
-		NFS: exports(l), Trim: p.trims(),
+		NFS: hasExports(l), Trim: p.trims(),
 		Layout: l.Source, BootConfig: config,
 	}
 	for _, fs := range p.Disk.Filesystems {
@@ -34,7 +33,11 @@ func (p *Plan) system(in Input) {
 			values.Swap = fs.Swap.Path
 		}
 	}
-	plan, refusals := osimage.MakePlan(values, in.LiveSum)
+	sum := ""
+	if image := in.Facts.LiveImage; image != nil && l.OS.Image.URL == "file://"+image.Path {
+		sum = image.SHA256
+	}
+	plan, refusals := osimage.MakePlan(values, sum)
 	p.OS = &plan
 	p.Refusals = append(p.Refusals, refusals...)
 }
@@ -90,5 +93,3 @@ func (p *Plan) trims() bool {
 	}
 	return false
 }
-
-func exports(l *configs.Layout) bool { return l.NFSExports != nil && len(l.NFSExports.Exports) > 0 }

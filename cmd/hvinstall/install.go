@@ -12,7 +12,6 @@ import (
 
 	"hvinstall/configs"
 	"hvinstall/install"
-	"hvinstall/osimage"
 
 	"github.com/spf13/pflag"
 )
@@ -104,7 +103,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		}
 		return exitFailed
 	}
-	plan := install.Make(install.Input{Layout: layout, Facts: facts, Erase: f.erase, Only: only, LiveSum: liveSum(layout)})
+	plan := install.Make(install.Input{Layout: layout, Facts: facts, Erase: f.erase, Only: only})
 	if f.dryRun {
 		return f.show(t, plan)
 	}
@@ -130,21 +129,6 @@ func (f *installFlags) look(ctx context.Context, layout *configs.Layout, only []
 		return install.Facts{}, fmt.Errorf("%s: %w", f.facts, err)
 	}
 	return facts, nil
-}
-
-// liveSum is the sum that the live medium states for the image of the layout.
-func liveSum(layout *configs.Layout) string {
-	if layout.OS == nil || layout.OS.Image == nil {
-		return ""
-	}
-	path, isFile := strings.CutPrefix(layout.OS.Image.URL, "file://")
-	if !isFile {
-		return ""
-	}
-	// A sum that cannot be read is one that is not there: the plan then refuses
-	// the image.
-	sum, _ := osimage.LiveSum(path)
-	return sum
 }
 
 // show is --dry-run: the plan and nothing else.

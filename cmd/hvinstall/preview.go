@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -324,18 +325,13 @@ func (p preview) address() string {
 }
 
 func (p preview) exports() {
-	n := p.plan.Layout.NFSExports
-	if n == nil || len(n.Exports) == 0 {
+	if p.plan.NFS == nil || len(p.plan.NFS.Exports) == 0 {
 		return
 	}
 	p.heading("NFS EXPORTS")
-	for _, e := range n.Exports {
+	for _, e := range p.plan.NFS.Exports {
 		fmt.Fprintf(p.out, "  %s\n", p.bold(e.Path))
-		clients := e.Clients
-		if len(clients) == 0 {
-			clients = []string{n.LanCIDR}
-		}
-		p.row("", fmt.Sprintf("to %s (%s)", strings.Join(clients, ", "), strings.Join(append(append([]string{}, e.Options...), e.Squash), ", ")))
+		p.row("", fmt.Sprintf("to %s (%s)", strings.Join(e.Clients, ", "), strings.Join(append(slices.Clone(e.Options), e.Squash), ", ")))
 	}
 }
 
