@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"unsafe"
 
 	"hvinstall/host"
@@ -143,23 +142,6 @@ func filesystemAt(path string) (fsid string, devices uint64, err error) {
 	return uuidText(info[16:32]), binary.NativeEndian.Uint64(info[8:]), nil
 }
 
-// mountedAt is a place where the file system is mounted, or "".
-func (fs FilesystemPlan) mountedAt() (string, error) {
-	mounts, err := host.Mounts()
-	if err != nil {
-		return "", err
-	}
-	for _, m := range mounts {
-		if m.FSType != "btrfs" || !fs.isMember(m.Source) {
-			continue
-		}
-		if fsid, _, err := filesystemAt(m.Target); err == nil && (fsid == fs.UUID || fs.UUID == "") {
-			return m.Target, nil
-		}
-	}
-	return "", nil
-}
-
 // isMember reports whether a path leads to one of the devices.
 func (fs FilesystemPlan) isMember(path string) bool {
 	if slices.Contains(fs.Devices, path) {
@@ -191,18 +173,6 @@ func (fs FilesystemPlan) atTop(f func(dir string) error) error {
 	return errors.Join(f(dir), host.Unmount(dir))
 }
 
-// subvolumes are the names of all that the plan wants in the top level.
-func (fs FilesystemPlan) subvolumes() []string {
-	var names []string
-	for _, s := range fs.Subvols {
-		names = append(names, s.Name)
-	}
-	if fs.Swap != nil {
-		names = append(names, fs.Swap.Subvolume)
-	}
-	return names
-}
-
 // createSubvolume makes one; one that is there is no error.
 func createSubvolume(top, name string) error {
 	path := filepath.Join(top, name)
@@ -227,22 +197,6 @@ func createSubvolume(top, name string) error {
 func isSubvolume(path string) bool {
 	var stat unix.Stat_t
 	return unix.Stat(path, &stat) == nil && stat.Ino == 256
-}
-
-// listedSubvolumes are the paths of the subvolumes of a mounted file system,
-// from its top level.
-func listedSubvolumes(ctx context.Context, mountpoint string) ([]string, error) {
-	out, err := host.Cmd{Argv: []string{"btrfs", "subvolume", "list", mountpoint}}.Output(ctx)
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	for line := range strings.SplitSeq(string(out), "\n") {
-		if _, path, found := strings.Cut(line, " path "); found {
-			paths = append(paths, strings.TrimPrefix(path, "<FS_TREE>/"))
-		}
-	}
-	return paths, nil
 }
 
 // below puts a path of the installed host under the target root.

@@ -89,15 +89,14 @@ func deviceSize(file *os.File) (uint64, error) {
 // refuses when it is not the disk that the plan saw, or does not hold what the
 // plan saw.
 func (dp DiskPlan) recheck(ctx context.Context) error {
-	facts, err := Probe(ctx, "/")
+	have, found, err := probeOne(ctx, dp.ID)
 	if err != nil {
 		return err
 	}
-	found := facts.ByName(dp.ID)
-	if len(found) != 1 {
+	if !found {
 		return &ChangedError{dp.ID, "the disk has gone"}
 	}
-	have, saw := found[0], dp.Disk
+	saw := dp.Disk
 	switch {
 	case have.Identity() != saw.Identity() || have.WWN != saw.WWN:
 		return &ChangedError{dp.ID, fmt.Sprintf("another disk has taken this place (%s, it was %s)", have.Identity(), saw.Identity())}
@@ -111,4 +110,24 @@ func (dp DiskPlan) recheck(ctx context.Context) error {
 		return &ChangedError{dp.ID, fmt.Sprintf("what is on the disk has changed from %s to %s", saw.Content(), have.Content())}
 	}
 	return nil
+}
+
+// probeOne is Probe for a single disk, by one of its by-id names.
+func probeOne(ctx context.Context, id string) (Disk, bool, error) {
+	m := &machine{root: "/", unseen: map[string]bool{}}
+	names, err := m.list("/sys/block")
+	if err != nil {
+		return Disk{}, false, fmt.Errorf("listing the disks: %w; mount sysfs at /sys", err)
+	}
+	m.readBlocks(names)
+	m.readAliases()
+	name, err := kernelName(id)
+	if err != nil || m.blocks[name] == nil {
+		return Disk{}, false, nil
+	}
+	disks := []Disk{m.sysfsDisk(name)}
+	m.readHolders()
+	m.readContents(ctx, time.Minute, disks)
+	m.addHolders(&disks[0])
+	return disks[0], true, ctx.Err()
 }

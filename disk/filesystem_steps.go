@@ -2,7 +2,9 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -12,9 +14,6 @@ import (
 
 // FormatStepID is the ID of the step that makes the file system.
 func (fs FilesystemPlan) FormatStepID() string { return "disk/btrfs/" + fs.Label }
-
-// SubvolumesStepID is the ID of the step that makes its subvolumes.
-func (fs FilesystemPlan) SubvolumesStepID() string { return "disk/subvolumes/" + fs.Label }
 
 // SwapStepID is the ID of the step that makes the swapfile.
 func (fs FilesystemPlan) SwapStepID() string { return "disk/swapfile/" + fs.Label }
@@ -89,41 +88,6 @@ func notBegun(devices []string, begun func(device string) (bool, error)) (string
 	return "", nil
 }
 
-// SubvolumesStep makes the subvolumes that are mounted.
-func (fs FilesystemPlan) SubvolumesStep(after ...string) step.Step {
-	want := fs.subvolumes()
-	return step.Step{
-		ID: fs.SubvolumesStepID(), Title: fmt.Sprintf("make the subvolumes of %q", fs.Label), After: append([]string{fs.FormatStepID()}, after...),
-		Detail: []string{strings.Join(want, ", ")},
-		Check: func(ctx context.Context) (step.State, string, error) {
-			mounted, err := fs.mountedAt()
-			if err != nil || mounted == "" {
-				return step.Absent, fmt.Sprintf("%q is not mounted", fs.Label), err
-			}
-			have, err := listedSubvolumes(ctx, mounted)
-			if err != nil {
-				return 0, "", err
-			}
-			for _, name := range want {
-				if !slices.Contains(have, name) {
-					return step.Absent, "the subvolume " + name + " is not there", nil
-				}
-			}
-			return step.Done, "", nil
-		},
-		Do: func(context.Context, step.Reporter) error {
-			return fs.atTop(func(top string) error {
-				for _, name := range want {
-					if err := createSubvolume(top, name); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		},
-	}
-}
-
 // mounts are the subvolumes to mount, the outer places before the inner ones.
 func (fs FilesystemPlan) mounts() []SubvolumePlan {
 	all := slices.Clone(fs.Subvols)
@@ -136,14 +100,14 @@ func (fs FilesystemPlan) mounts() []SubvolumePlan {
 	return all
 }
 
-// MountSteps mount each subvolume below the target root, the outer places
-// before the inner ones.
+// MountSteps make each subvolume, where it is not there, and mount it below the
+// target root, the outer places before the inner ones.
 func (fs FilesystemPlan) MountSteps(root string, after ...string) []step.Step {
 	var steps []step.Step
 	var places []string
 	for _, s := range fs.mounts() {
 		target := below(root, s.Mountpoint)
-		waits := append([]string{fs.SubvolumesStepID()}, after...)
+		waits := append([]string{fs.FormatStepID()}, after...)
 		for _, outer := range places {
 			if within(s.Mountpoint, outer) {
 				waits = append(waits, MountStepID(outer))
@@ -158,7 +122,14 @@ func (fs FilesystemPlan) MountSteps(root string, after ...string) []step.Step {
 				if err := fs.scan(); err != nil {
 					return err
 				}
-				return host.MountFS(fs.Devices[0], target, "btrfs", append([]string{"subvol=" + s.Name}, s.Options...)...)
+				mount := func() error {
+					return host.MountFS(fs.Devices[0], target, "btrfs", append([]string{"subvol=" + s.Name}, s.Options...)...)
+				}
+				err := mount()
+				if errors.Is(err, os.ErrNotExist) {
+					err = errors.Join(fs.atTop(func(top string) error { return createSubvolume(top, s.Name) }), mount())
+				}
+				return err
 			},
 		})
 	}

@@ -51,10 +51,13 @@ func (p PartitionPlan) makeVFAT(ctx context.Context, log func(string, ...any)) e
 	if err != nil {
 		return err
 	}
-	err = host.Cmd{
-		Argv: []string{"mkfs.vfat", "-F", "32", "-n", p.FSLabel, "-i", fmt.Sprintf("%08X", ^serial), p.Device()},
-		Log:  log,
-	}.Run(ctx)
+	argv := []string{"mkfs.vfat", "-F", "32", "-n", p.FSLabel, "-i", fmt.Sprintf("%08X", ^serial)}
+	if p.Size >= 4<<30 {
+		// Clusters of 32 KiB: the tables of a large stick shrink to an eighth,
+		// and FAT32 still has the 65,525 clusters that it needs.
+		argv = append(argv, "-s", "64")
+	}
+	err = host.Cmd{Argv: append(argv, p.Device()), Log: log}.Run(ctx)
 	if err != nil {
 		return err
 	}

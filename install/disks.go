@@ -155,12 +155,11 @@ func (b *diskOrder) filesystems() {
 			}
 		}
 		b.add(fs.FormatStep(func(device string) (bool, error) { return b.begun(members[device])() }, open...))
-		b.add(fs.SubvolumesStep())
-		mounts := fs.MountSteps(b.env.Root, b.outer(fs)...)
-		for _, m := range mounts {
+		var done []string
+		for _, m := range fs.MountSteps(b.env.Root, b.outer(fs)...) {
 			b.add(m)
+			done = append(done, m.ID)
 		}
-		done := []string{fs.SubvolumesStepID()}
 		if fs.Swap != nil {
 			b.add(fs.SwapStep(b.env.Root, disk.MountStepID("/"+fs.Swap.Subvolume)))
 			done = append(done, fs.SwapStepID())

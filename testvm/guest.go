@@ -33,7 +33,7 @@ var guestPrograms = map[string][]string{
 	"mtools":         {"mcopy", "mdir", "mtype"},
 	"e2fsprogs":      {"mkfs.ext4", "chattr", "lsattr"},
 	"mount":          {"mount", "umount", "losetup", "swapon", "swapoff"},
-	"util-linux":     {"lsblk", "blkid", "wipefs", "blockdev", "partx", "findmnt", "mkswap", "flock"},
+	"util-linux":     {"lsblk", "blkid", "wipefs", "blockdev", "blkdiscard", "partx", "findmnt", "mkswap", "flock"},
 	"strace":         {"strace"},
 }
 
@@ -127,6 +127,12 @@ func (g Guest) build(kernel Kernel, path string, more func(*rootfs) error) error
 			return err
 		}
 	}
+	// mtools and dosfstools convert names by iconv.
+	for _, f := range []string{"gconv-modules", "gconv-modules.cache", "IBM850.so", "IBM437.so"} {
+		if err := r.program("/usr/lib/x86_64-linux-gnu/gconv/" + f); err != nil {
+			return err
+		}
+	}
 	modules, err := kernel.closure(append(append([]string{}, guestModules...), g.Modules...))
 	if err != nil {
 		return err
@@ -188,7 +194,7 @@ func (g Guest) boot(t testing.TB, more func(*rootfs) error) *VM {
 func BootGuest(t testing.TB, g Guest) *VM {
 	t.Helper()
 	vm := g.boot(t, nil)
-	if _, err := vm.Expect(2*time.Minute, `testvm# $`); err != nil {
+	if _, err := vm.Expect(4*time.Minute, `testvm# $`); err != nil {
 		t.Fatalf("the guest's shell: %v", err)
 	}
 	return vm

@@ -1,0 +1,31 @@
+//go:build guest
+
+package install
+
+import (
+	"testing"
+	"time"
+
+	"hvinstall/testvm"
+)
+
+// exampleDrives are the example host's disks at their real sizes, two sticks,
+// and a disk that no layout names.
+var exampleDrives = []testvm.Drive{
+	{ID: "nvos", Model: testvm.NVMe, Serial: "NVOS", Size: 500107862016},
+	{ID: "nva", Model: testvm.NVMe, Serial: "NVA", Size: 1000204886016},
+	{ID: "nvb", Model: testvm.NVMe, Serial: "NVB", Size: 1000204886016},
+	{ID: "nvc", Model: testvm.NVMe, Serial: "NVC", Size: 500107862016},
+	{ID: "hda", Model: testvm.SATA, Serial: "HDA", Product: "ST4000VN008", Size: 4000787030016, Sector: 4096},
+	{ID: "hdb", Model: testvm.SATA, Serial: "HDB", Product: "ST2000VN004", Size: 2000398934016, Sector: 4096},
+	{ID: "hdc", Model: testvm.SATA, Serial: "HDC", Product: "ST2000VN004", Size: 2000398934016, Sector: 4096},
+	{ID: "usba", Model: testvm.USB, Serial: "USBA", Size: 8 << 30},
+	{ID: "usbb", Model: testvm.USB, Serial: "USBB", Size: 4 << 30},
+	{ID: "outside", Model: testvm.Virtio, Serial: "OUTSIDE", Size: 256 << 20},
+}
+
+// TestExampleHost makes the seven-disk host in a guest, see disks_inner_test.go.
+func TestExampleHost(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 6 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install"}, "-test.run=^TestInnerSevenDisks")
+}

@@ -1,0 +1,20 @@
+# Disks, LUKS volumes and sticks: in QEMU guests with Debian's kernel, and on
+# loop devices of this machine's.
+
+CHECK_SUITES += test-loop test-guest
+CHECK_LONG_SUITES += test-guest-long
+
+.PHONY: test-loop test-guest test-guest-long bench-disks
+
+test-loop: ## btrfs, tables and sticks on loop devices (root)
+	CGO_ENABLED=0 go test -count=1 -tags loop ./disk ./crypt
+
+test-guest: ## disks, LUKS, pools and sticks in a QEMU guest
+	CGO_ENABLED=0 go test -count=1 -timeout 40m -tags guest -run '^Test(Guest|PowerCut|TimeLimit|Inner)$$' ./testvm
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisks' ./install
+
+test-guest-long: ## the seven-disk host killed in and after every step
+	CGO_ENABLED=0 go test -count=1 -timeout 180m -tags guest -run '^TestLongDisks' ./install
+
+bench-disks: ## the seven-disk host against a plain script, in one guest
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestBenchDisks$$' -v ./install | grep -v '^=== '
