@@ -56,7 +56,7 @@ func TestStick(t *testing.T) {
 func wantReadable(t *testing.T, vm *testvm.VM) {
 	t.Helper()
 	text, _, _ := strings.Cut(strings.ReplaceAll(vm.Transcript(), "\r", ""), "SYSTEM args")
-	if strings.Contains(text, "panic") {
+	if strings.Contains(text, "Kernel panic") {
 		t.Errorf("a panic:\n%s", text)
 	}
 	for line := range strings.Lines(text) {

@@ -158,12 +158,17 @@ func (s *session) next(now float64) step {
 	return st
 }
 
-// attempt is the next key to try on a volume.
+// attempt is the next key to try on a volume. A passphrase is tried on the OS
+// volume first, and on the others once it, or a stick, has opened that: a wrong
+// one costs one argon2id and not one for each volume.
 func (s *session) attempt(v *volume) (attempt, bool) {
 	if v.open || v.busy {
 		return attempt{}, false
 	}
 	for _, k := range s.keys {
+		if k.Passphrase && v.Pool != "" && !s.rootOpen() {
+			continue
+		}
 		for _, d := range v.inOrder() {
 			if !v.tried[trial{k, d.name}] {
 				return attempt{v, d, k}, true

@@ -178,6 +178,24 @@ func TestWrongPassphraseIsForgotten(t *testing.T) {
 	}
 }
 
+func TestWrongPassphraseCostsOneVolume(t *testing.T) {
+	p := newPlay(t, host())
+	p.disk("nvme0n1p2", "u-os")
+	p.disk("sda1", "u-1")
+	p.key("typed", true)
+	if n := p.try(); n != 1 {
+		t.Errorf("a wrong passphrase was tried on %d volumes, want 1", n)
+	}
+	p.disk("sdb1", "u-2") // disks go on appearing
+	if n := p.try(); n != 0 {
+		t.Errorf("it was tried on %d more", n)
+	}
+	good := p.key("typed again", true)
+	if n := p.try(good); n != 3 {
+		t.Errorf("the right one was tried on %d volumes, want all 3", n)
+	}
+}
+
 func TestNoPromptWithoutTheOSDisk(t *testing.T) {
 	p := newPlay(t, host())
 	p.disk("sda1", "u-1")
