@@ -8,3 +8,11 @@ os-image: ## the hypervisor's Debian root as a squashfs (needs root, mmdebstrap)
 
 live: build os-image ## build/live.img, the live stick (written without root)
 	bash mk/live.sh $(OS_IMAGE) build/live.img
+
+.PHONY: test-e2e test-e2e-long test-osimage-loop
+test-osimage-loop: ## the image is unpacked with all it has (root, loop devices)
+	go test -tags loop -count=1 ./osimage/...
+
+E2E_TIMEOUT ?= 45m
+test-e2e: live ## install in a UEFI guest, boot from its own disk, and what may go wrong
+	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -v ./testvm/e2e $(E2E_ARGS)

@@ -49,6 +49,9 @@ func (p Plan) unpackStep(env Env, after []string) step.Step {
 			if _, err := os.Lstat(filepath.Join(env.Root, startedMark)); err == nil {
 				return step.Absent, "an earlier run began and did not finish", nil
 			}
+			if env.Root == "/" {
+				return step.Foreign, "the system that runs here was not unpacked by hvinstall (" + doneMark + " is not there)", nil
+			}
 			foreign, err := strangers(env.Root)
 			if err != nil {
 				return step.Absent, "", err
@@ -108,9 +111,6 @@ func isEmptyTree(dir string) bool {
 
 func (p Plan) unpack(ctx context.Context, env Env, report step.Reporter) error {
 	root := env.Root
-	if root == "/" {
-		return errors.New("this host was not made from an image by hvinstall, and a running system is not unpacked over; leave os out of the plan, or use --only disks,net,vms")
-	}
 	if err := os.MkdirAll(root, 0o755); err != nil {
 		return err
 	}

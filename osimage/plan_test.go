@@ -1,6 +1,7 @@
 package osimage
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"hvinstall/configs"
+	"hvinstall/step"
 )
 
 func values() Values {
@@ -252,5 +254,22 @@ func TestLocaleGen(t *testing.T) {
 	}
 	if a, b := normalLang("en_GB.UTF-8"), normalLang("en_GB.utf8"); a != b {
 		t.Errorf("normalLang: %q and %q differ", a, b)
+	}
+}
+
+// On a bare machine nothing is mounted, and looking must still work: it is what
+// the preview does first.
+func TestLookBeforeAnythingIsThere(t *testing.T) {
+	p, _ := MakePlan(values(), "")
+	for _, root := range []string{filepath.Join(t.TempDir(), "not-there"), t.TempDir()} {
+		found, err := step.Look(context.Background(), p.Steps(Env{Root: root, Binary: "/proc/self/exe"}), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			if f.State != step.Absent {
+				t.Errorf("%s is %v (%s) on a bare machine, want absent", f.Step, f.State, f.Why)
+			}
+		}
 	}
 }

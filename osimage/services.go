@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -81,6 +82,9 @@ func (p Plan) mountPointsStep(env Env, after []string) step.Step {
 	return step.Step{
 		ID: "os/mount-points", Title: "protect the pools' mount points", After: after,
 		Check: func(context.Context) (state step.State, why string, err error) {
+			if _, err := os.Stat(env.Root); errors.Is(err, fs.ErrNotExist) {
+				return step.Absent, "nothing is mounted yet", nil
+			}
 			state = step.Done
 			err = p.underneath(env.Root, func(path, target string) error {
 				flags, err := fileFlags(path)

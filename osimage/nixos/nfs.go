@@ -73,12 +73,18 @@ func inlineList(l list) string {
 	return p.String()
 }
 
-// exportsPath writes a path for exports(5): in quotes where a blank would end it.
+// exportsPath writes a path as exports(5) reads it: a byte that means something
+// there as three octal digits.
 func exportsPath(path string) string {
-	if strings.ContainsAny(path, " \t#\\") {
-		return `"` + path + `"`
+	var b strings.Builder
+	for i := range len(path) {
+		if c := path[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`#\"'(),$`, c) >= 0 {
+			fmt.Fprintf(&b, `\%03o`, c)
+		} else {
+			b.WriteByte(c)
+		}
 	}
-	return path
+	return b.String()
 }
 
 // inline prints lines of text at depth zero; the printer indents what follows.
