@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -179,5 +180,30 @@ func TestNextRunFinishesWhatAKilledRunLeft(t *testing.T) {
 	l.pings(l.host, "192.168.77.1")
 	if found := l.apply(job{Want: static("192.168.77.10/24"), Env: l.env()}); found.Changed != 0 {
 		t.Errorf("the run after it changed %d steps\n%s", found.Changed, story(found))
+	}
+}
+
+// TestHangUpDoesNotEndTheMove is an SSH session that drops in the middle.
+func TestHangUpDoesNotEndTheMove(t *testing.T) {
+	l := newLAN(t)
+	l.crowd()
+	l.in(l.router, "ip", "link", "set", "lan0", "down")
+	env := l.env()
+	env.Timeout = 20 * time.Second
+	cmd := l.role(l.host, "apply")
+	input, err := json.Marshal(job{Want: static("192.168.77.10/24"), Env: env})
+	must(t, err)
+	cmd.Stdin = bytes.NewReader(input)
+	must(t, cmd.Start())
+	l.await("the NIC to be a port", 5*time.Second, func() bool { return l.address4(l.host, "nic0") == "" })
+	must(t, cmd.Process.Signal(syscall.SIGHUP))
+	time.Sleep(200 * time.Millisecond)
+	l.in(l.router, "ip", "link", "set", "lan0", "up")
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the run ended by %v", err)
+	}
+	l.pings(l.host, "192.168.77.1")
+	if second := l.mustApply(job{Want: static("192.168.77.10/24"), Env: env}); second.Changed != 0 {
+		t.Errorf("second run changed %d steps\n%s", second.Changed, story(second))
 	}
 }

@@ -3,6 +3,7 @@
 package bridge
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -136,10 +137,49 @@ func TestFilesAndSwitches(t *testing.T) {
 			t.Errorf("%s is %s: %s", f.Step, f.State, f.Why)
 		}
 	}
-	// systemd reads the files as they are meant.
+	// networkd itself finds no fault with the files; and it would say so.
+	complaints := func() string {
+		return l.in(l.host, "sh", "-c", "SYSTEMD_LOG_LEVEL=debug timeout 2 /lib/systemd/systemd-networkd 2>&1 | grep -iE 'unknown|invalid|failed to parse|ignoring' | grep hvinstall || true")
+	}
 	l.in(l.host, "sh", "-ec", "cp "+l.root+"/etc/systemd/network/* /etc/systemd/network/")
-	list := l.in(l.host, "sh", "-c", "SYSTEMD_LOG_LEVEL=debug timeout 5 /lib/systemd/systemd-networkd 2>&1 | grep -iE 'unknown|invalid|failed to parse|ignoring' | grep hvinstall || true")
-	if strings.TrimSpace(list) != "" {
+	if list := complaints(); list != "" {
 		t.Errorf("networkd complains:\n%s", list)
 	}
+	l.in(l.host, "sh", "-ec", "echo Bridging=br0 >> /etc/systemd/network/06-hvinstall-br0-nic.network")
+	if complaints() == "" {
+		t.Error("networkd finds no fault with a setting that there is not")
+	}
+}
+
+func TestNoCarrierIsAWarning(t *testing.T) {
+	l := newLAN(t)
+	l.in(l.router, "ip", "link", "set", "port0", "down")
+	result := l.mustApply(job{Want: wantNIC("nic0"), Env: l.env()})
+	if !strings.Contains(story(result), "nic0 has no carrier") {
+		t.Errorf("no word of the missing carrier:\n%s", story(result))
+	}
+	if link := l.in(l.host, "ip", "-o", "link", "show", "nic0"); !strings.Contains(link, "master br0") {
+		t.Errorf("the bridge was not made:\n%s", link)
+	}
+	if second := l.mustApply(job{Want: wantNIC("nic0"), Env: l.env()}); second.Changed != 0 {
+		t.Errorf("second run changed %d steps\n%s", second.Changed, story(second))
+	}
+}
+
+// TestAnotherAddressKeepsTheOld moves a host from a lease to a static address:
+// the session that goes by the old one must live on.
+func TestAnotherAddressKeepsTheOld(t *testing.T) {
+	l := newLAN(t)
+	l.dhcp()
+	l.serve()
+	old := l.udhcpc(l.host, "nic0")
+	fetched := l.background(l.role(l.host, "fetch", "http://192.168.77.1:8080/slow"))
+	want := static("192.168.77.30/24")
+	want.Gateway = []string{"192.168.77.1"}
+	l.mustApply(job{Want: want, Env: l.env()})
+	if got, want := fetched(), fmt.Sprintf("%d bytes, same=true", streamSize); got != want {
+		t.Errorf("the TCP connection brought %q, want %q", got, want)
+	}
+	l.pings(l.router, old)
+	l.pings(l.router, "192.168.77.30")
 }
