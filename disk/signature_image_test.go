@@ -17,15 +17,15 @@ import (
 
 var updateImages = flag.Bool("update-images", false, "make the images of testdata/signatures anew with the real tools")
 
-// sparse is a device of which only the pages that are not zero are kept.
-type sparse struct {
+// sparseDevice is a device of which only the pages that are not zero are kept.
+type sparseDevice struct {
 	Size  uint64
 	Pages map[uint64][]byte // by offset, 4 KiB each
 }
 
 const page = 4096
 
-func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
+func (s *sparseDevice) ReadAt(p []byte, off int64) (int, error) {
 	if uint64(off) >= s.Size {
 		return 0, io.EOF
 	}
@@ -50,7 +50,7 @@ func (s *sparse) ReadAt(p []byte, off int64) (int, error) {
 
 // readSparse reads a file, keeping at most the pages that could matter: a file
 // system of a test has few others.
-func readSparse(path string) (*sparse, error) {
+func readSparse(path string) (*sparseDevice, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -60,7 +60,7 @@ func readSparse(path string) (*sparse, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &sparse{Size: uint64(info.Size()), Pages: map[uint64][]byte{}}
+	s := &sparseDevice{Size: uint64(info.Size()), Pages: map[uint64][]byte{}}
 	magic := make([]byte, 0x4004)
 	if _, err := file.ReadAt(magic, 0); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
@@ -75,7 +75,7 @@ func readSparse(path string) (*sparse, error) {
 		for i := 0; i < n; i += page {
 			// LUKS fills the room of its keyslots with random bytes.
 			off := at + uint64(i)
-			near := off < 64<<10 || !luks && (off < 8<<20 || s.Size-off <= 1<<20 || off>>16 == 1024)
+			near := off < 64<<10 || !luks && (off < 8<<20 || off >= 32<<20 && off < 56<<20 || s.Size-off <= 1<<20 || off>>16 == 1024)
 			if p := buf[i:min(i+page, n)]; near && !allZero(p) {
 				s.Pages[at+uint64(i)] = bytes.Clone(p)
 			}
@@ -85,7 +85,7 @@ func readSparse(path string) (*sparse, error) {
 	return s, nil
 }
 
-func loadImage(t testing.TB, name string) *sparse {
+func loadImage(t testing.TB, name string) *sparseDevice {
 	t.Helper()
 	file, err := os.Open(filepath.Join("testdata", "signatures", name+".gz"))
 	if err != nil {
@@ -96,14 +96,14 @@ func loadImage(t testing.TB, name string) *sparse {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var s sparse
+	var s sparseDevice
 	if err := gob.NewDecoder(unzip).Decode(&s); err != nil {
 		t.Fatal(err)
 	}
 	return &s
 }
 
-func (s *sparse) save(t testing.TB, name string) {
+func (s *sparseDevice) save(t testing.TB, name string) {
 	t.Helper()
 	var out bytes.Buffer
 	zip, err := gzip.NewWriterLevel(&out, gzip.BestCompression)
@@ -161,6 +161,8 @@ var images = []struct {
 	{"swap", "util-linux", 4 << 20, "mkswap -q -L swp -U 11111111-2222-3333-4444-555555555555 $F", []Signature{{Type: "swap", UUID: "11111111-2222-3333-4444-555555555555", Label: "swp", Offset: 4086}}},
 	{"squashfs", "squashfs-tools", 0, "mkdir $F.d && echo x > $F.d/x && rm -f $F && mksquashfs $F.d $F -quiet -no-progress", []Signature{{Type: "squashfs"}}},
 	{"iso9660", "genisoimage", 0, "mkdir $F.d && echo x > $F.d/x && genisoimage -quiet -V DEBIAN_12 -o $F $F.d", []Signature{{Type: "iso9660", UUID: "*", Label: "DEBIAN_12", Offset: 32768}}},
+	{"gpt", "gdisk", 64 << 20, "sgdisk -n1:0:+20M -t1:ef00 -c1:disk-os-ESP -n2:0:0 -t2:8309 -c2:disk-os-luks $F", nil},
+	{"mbr", "fdisk", 128 << 20, `printf 'label: dos\nlabel-id: 0xdeadbeef\nstart=2048,size=65536,type=83,bootable\nstart=67584,size=131072,type=5\nstart=69632,size=32768,type=82\nstart=104448,size=32768,type=83\n' | sfdisk -q $F`, nil},
 	{"bcache", "bcache-tools", 16 << 20, "make-bcache -B $F", []Signature{{Type: "bcache", UUID: "*", Offset: 4096}}},
 }
 
@@ -211,8 +213,8 @@ func checkSignatures(t *testing.T, got, want []Signature) {
 	}
 }
 
-// put writes into a sparse device.
-func (s *sparse) put(off uint64, data []byte) {
+// put writes into a sparseDevice device.
+func (s *sparseDevice) put(off uint64, data []byte) {
 	for i, b := range data {
 		at := off + uint64(i)
 		p := s.Pages[at&^(page-1)]
@@ -224,7 +226,9 @@ func (s *sparse) put(off uint64, data []byte) {
 	}
 }
 
-func newSparse(size uint64) *sparse { return &sparse{Size: size, Pages: map[uint64][]byte{}} }
+func newSparse(size uint64) *sparseDevice {
+	return &sparseDevice{Size: size, Pages: map[uint64][]byte{}}
+}
 
 // TestConstructed holds the readers of formats that Debian's main archive has
 // no tool for, or whose tool needs a device, against headers made from the
@@ -233,7 +237,7 @@ func TestConstructed(t *testing.T) {
 	const size = 512 << 20
 	uuid := []byte("\x11\x11\x11\x11\x22\x22\x33\x33\x44\x44\x55\x55\x55\x55\x55\x55")
 	const text = "11111111-2222-3333-4444-555555555555"
-	md := func(offset uint64) *sparse {
+	md := func(offset uint64) *sparseDevice {
 		s, sb := newSparse(size), make([]byte, 256)
 		copy(sb, "\xfc\x4e\x2b\xa9\x01\x00\x00\x00")
 		copy(sb[16:], uuid)
@@ -253,12 +257,16 @@ func TestConstructed(t *testing.T) {
 		binary.LittleEndian.PutUint32(sb[40:], 3)
 		md090.put(size-65536, sb)
 	}
-	one := func(off uint64, magic string) *sparse { s := newSparse(size); s.put(off, []byte(magic)); return s }
+	one := func(off uint64, magic string) *sparseDevice {
+		s := newSparse(size)
+		s.put(off, []byte(magic))
+		return s
+	}
 	lvm := newSparse(size)
 	lvm.put(512, []byte("LABELONE\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x20\x00\x00\x00LVM2 001abcdefghijklmnopqrstuvwxyz012345"))
 	for _, c := range []struct {
 		name string
-		s    *sparse
+		s    *sparseDevice
 		want Signature
 	}{
 		{"md 0.90", md090, Signature{Type: "md", UUID: text, Offset: size - 65536, Members: 3}},
@@ -283,7 +291,7 @@ func TestConstructed(t *testing.T) {
 
 // zfsImage writes ZFS labels as "ZFS On-Disk Specification", chapter 1,
 // describes them, into the given places of the four.
-func zfsImage(size uint64, places ...int) *sparse {
+func zfsImage(size uint64, places ...int) *sparseDevice {
 	s := newSparse(size)
 	for _, i := range places {
 		off := []uint64{0, zfsLabel, size - 2*zfsLabel, size - zfsLabel}[i]
