@@ -25,18 +25,25 @@ func (p *Plan) isNixOS() bool { return p.Layout.OS != nil && p.Layout.OS.NixOS !
 // exports plans what NFS serves from the pools. A layout without exports takes
 // back those of an earlier one; one without pools of its own says nothing.
 func (p *Plan) exports(in Input) {
-	if p.isNixOS() || !hasExports(in.Layout) && len(in.Layout.Pools) == 0 {
+	if !hasExports(in.Layout) && len(in.Layout.Pools) == 0 {
 		return
 	}
+	plan, refusals := nfs.MakePlan(in.Layout.NFSExports, p.exportPools())
+	p.Refusals = append(p.Refusals, refusals...)
+	if !p.isNixOS() { // there its modules serve them
+		p.NFS = &plan
+	}
+}
+
+// exportPools are the pools as the exports know them.
+func (p *Plan) exportPools() []nfs.Pool {
 	var pools []nfs.Pool
 	for _, fs := range p.Disk.Filesystems {
 		if fs.Role == disk.RolePool {
 			pools = append(pools, nfs.Pool{Name: fs.Label, Mountpoint: fs.Subvols[0].Mountpoint, UUID: fs.UUID})
 		}
 	}
-	plan, refusals := nfs.MakePlan(in.Layout.NFSExports, pools)
-	p.NFS = &plan
-	p.Refusals = append(p.Refusals, refusals...)
+	return pools
 }
 
 func hasExports(l *configs.Layout) bool { return l.NFSExports != nil && len(l.NFSExports.Exports) > 0 }

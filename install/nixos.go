@@ -2,16 +2,16 @@ package install
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"hvinstall/configs"
 	"hvinstall/disk"
+	"hvinstall/net/nfs"
 	"hvinstall/osimage/nixos"
 	"hvinstall/step"
-
-	"github.com/google/uuid"
 )
 
 // nixosESP is where a NixOS host mounts its ESP: boot.loader.efi's default,
@@ -30,7 +30,7 @@ func (p Plan) espMount() string {
 func (p Plan) NixOS() nixos.Input {
 	l := p.Layout
 	in := nixos.Input{
-		Layout: l, ESP: nixos.ESP{Mountpoint: nixosESP}, NIC: p.nixosNIC(), Exports: nixosExports(l),
+		Layout: l, ESP: nixos.ESP{Mountpoint: nixosESP}, NIC: p.nixosNIC(), Exports: p.nixosExports(),
 		Facts: nixos.Facts{CPUVendor: nixos.Vendor(p.Facts.CPUVendor), Modules: p.nixosModules()},
 	}
 	in.Release = l.OS.NixOS.StateVersion
@@ -155,30 +155,17 @@ func (p Plan) nixosModules() []string {
 	return slices.Compact(modules)
 }
 
-func nixosExports(l *configs.Layout) []nixos.Export {
-	if l.NFSExports == nil {
-		return nil
-	}
+// nixosExports are the exports as a host of ours would serve them: the same
+// options and numbers, so that clients see no difference.
+func (p Plan) nixosExports() []nixos.Export {
+	plan, _ := nfs.MakePlan(p.Layout.NFSExports, p.exportPools())
 	var exports []nixos.Export
-	for _, e := range l.NFSExports.Exports {
-		made := nixos.Export{Path: e.Path, Clients: e.Clients, Options: slices.Clone(e.Options), Owner: e.Owner, Group: e.Group, Mode: e.Mode}
-		if len(made.Clients) == 0 {
-			made.Clients = []string{l.NFSExports.LanCIDR}
-		}
-		if e.Squash != "" && !slices.ContainsFunc(made.Options, func(o string) bool { return strings.HasSuffix(o, "_squash") }) {
-			made.Options = append(made.Options, e.Squash)
-		}
-		if !slices.ContainsFunc(made.Options, func(o string) bool { return strings.HasPrefix(o, "fsid=") }) {
-			// Clients know a directory by this number: it must stay when exports
-			// come and go, so it follows from the path.
-			made.Options = append(made.Options, "fsid="+uuid.NewSHA1(uuid.NameSpaceURL, []byte("hvinstall:"+l.Hostname+":"+e.Path)).String())
-		}
-		for _, pool := range l.Pools {
-			if e.Path == pool.Mountpoint || strings.HasPrefix(e.Path, pool.Mountpoint+"/") {
-				made.Mountpoint = pool.Mountpoint
-			}
-		}
-		exports = append(exports, made)
+	for _, e := range plan.Exports {
+		exports = append(exports, nixos.Export{
+			Path: e.Path, Mountpoint: e.Pool.Mountpoint, Clients: e.Clients,
+			Options: append(slices.Clone(e.Options), e.Squash, "fsid="+e.FSID),
+			Owner:   e.Owner, Group: e.Group, Mode: fmt.Sprintf("%04o", uint32(e.Mode)),
+		})
 	}
 	return exports
 }

@@ -45,7 +45,7 @@ func runNixos(ctx context.Context, t terminal, args []string) int {
 		fmt.Fprintln(t.err, "hvinstall:", err)
 		return exitFailed
 	}
-	p := install.Make(install.Input{Layout: layout, Facts: machine, Only: []install.Part{install.PartDisks, install.PartOS}})
+	p := install.Make(install.Input{Layout: layout, Facts: machine, Only: []install.Part{install.PartDisks, install.PartOS, install.PartNet}})
 	if refusals := slices.DeleteFunc(p.Refusals, needless); len(refusals) > 0 {
 		for _, r := range refusals {
 			fmt.Fprintln(t.err, "hvinstall:", r)
