@@ -326,6 +326,8 @@ func summary(at string, e *element) string {
 		return "an empty drive"
 	case "/devices/disk/source":
 		return e.attr("file")
+	case "/devices/hostdev":
+		return "it"
 	}
 	if e.text != "" {
 		return e.text

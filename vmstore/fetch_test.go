@@ -48,7 +48,7 @@ func qcow2Image(size int, seed uint64) []byte {
 }
 
 func testFetcher() fetcher {
-	return fetcher{client: newClient(""), stall: 500 * time.Millisecond, backoff: time.Millisecond, limit: 1 << 30}
+	return fetcher{client: newClient(""), stall: 10 * time.Second, backoff: time.Millisecond, limit: 1 << 30}
 }
 
 // fetchOne fetches into dir/disk.qcow2.
@@ -156,7 +156,7 @@ func tarOf(t *testing.T, parts ...any) []byte {
 }
 
 func TestFetchKinds(t *testing.T) {
-	image := qcow2Image(3<<20, 1)
+	image := qcow2Image(768<<10, 1)
 	kinds := map[string][]byte{"plain": image}
 	for _, kind := range []string{"gz", "zst", "xz", "zip", "tar"} {
 		kinds[kind] = compressed(t, kind, image)
@@ -183,7 +183,7 @@ func TestFetchKinds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if kind != "plain" && allocated(info) > 2<<20 {
+			if kind != "plain" && allocated(info) > 512<<10 {
 				t.Errorf("it takes %d bytes on the disk: its zeroes are no holes", allocated(info))
 			}
 		})
@@ -287,7 +287,11 @@ func TestFetchSurvives(t *testing.T) {
 				}
 			}
 			url := web.put("/f", &f)
-			log, err := fetchOne(t, testFetcher(), dir, url, "")
+			fetcher := testFetcher()
+			if name == "stalls" {
+				fetcher.stall = 500 * time.Millisecond
+			}
+			log, err := fetchOne(t, fetcher, dir, url, "")
 			if err != nil {
 				t.Fatalf("%v\n%s", err, strings.Join(log.lines, "\n"))
 			}

@@ -94,7 +94,16 @@ func (j job) start(t testing.TB) (killed bool) {
 // next run finishes the work, and one more finds nothing to do.
 func TestKilledAtEachStep(t *testing.T) {
 	root, web := store(t), newServer(t)
-	image := qcow2Image(4<<20, 9)
+	raw := qcow2Image(6<<20, 9)
+	raw[0], raw[510], raw[511] = 0, 0x55, 0xaa // a partition table's mark
+	if err := os.WriteFile(filepath.Join(root, "raw"), raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	pack(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", filepath.Join(root, "raw"), filepath.Join(root, "qcow2"))
+	image, err := os.ReadFile(filepath.Join(root, "qcow2"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	data := compressed(t, "xz", image)
 	url := web.put("/a.qcow2.xz", &served{data: data, etag: `"1"`, rate: 8 << 20})
 	if err := os.WriteFile("/mnt/tiny.iso", isoOfTest(t), 0o644); err != nil {
@@ -110,7 +119,7 @@ func TestKilledAtEachStep(t *testing.T) {
 	check := func(t *testing.T, dir string) {
 		t.Helper()
 		want := present(dir)
-		mustRun(t, want, Env{Shutdown: time.Second})
+		mustRun(t, want, Env{})
 		wantNothing(t, want, Env{})
 		for _, path := range []string{"a/a.qcow2", "b/b.qcow2", "c/c.qcow2"} {
 			pack(t, "qemu-img", "info", "-U", filepath.Join(dir, path))
@@ -124,35 +133,20 @@ func TestKilledAtEachStep(t *testing.T) {
 		}
 	}
 	kills := 0
-	places := []struct {
+	type place struct {
 		step  string
 		kind  step.Kind
 		after time.Duration
-	}{}
+	}
+	var places []place
 	for _, id := range []string{"a/directory", "a/image", "a/grow", "a/seed", "a/xml", "a/define", "a/autostart", "a/start", "b/iso", "b/disk", "b/grow", "b/define"} {
-		places = append(places, struct {
-			step  string
-			kind  step.Kind
-			after time.Duration
-		}{id, step.StepStarted, 0}, struct {
-			step  string
-			kind  step.Kind
-			after time.Duration
-		}{id, step.StepDone, 0})
+		places = append(places, place{id, step.StepStarted, 0}, place{id, step.StepDone, 0})
 	}
 	for _, after := range []time.Duration{5, 20, 60, 120, 200, 300} {
-		places = append(places, struct {
-			step  string
-			kind  step.Kind
-			after time.Duration
-		}{"a/image", step.StepStarted, after * time.Millisecond})
+		places = append(places, place{"a/image", step.StepStarted, after * time.Millisecond})
 	}
 	for _, id := range []string{"a/grow", "a/define", "a/start", "b/disk"} {
-		places = append(places, struct {
-			step  string
-			kind  step.Kind
-			after time.Duration
-		}{id, step.StepStarted, 4 * time.Millisecond})
+		places = append(places, place{id, step.StepStarted, 4 * time.Millisecond})
 	}
 	for i, p := range places {
 		t.Run(fmt.Sprintf("%s %s %v", strings.ReplaceAll(p.step, "/", "-"), p.kind, p.after), func(t *testing.T) {
@@ -183,7 +177,7 @@ func TestKilledAtEachStep(t *testing.T) {
 				want := qemuPlan(dir, running(blank(t, dir, "a")))
 				mustRun(t, want, Env{})
 				want.VMs[0].State = "absent"
-				env := Env{Shutdown: time.Second}
+				env := Env{Shutdown: 100 * time.Millisecond}
 				if !(job{Want: want, Env: env, Step: "vms/" + p, Kind: kind}).start(t) {
 					t.Errorf("%s %s: the run was not killed", p, kind)
 				}
