@@ -85,6 +85,7 @@ func config() boot.Config {
 const rootInit = `#!/bin/busybox sh
 export PATH=/bin
 exec >/dev/console 2>&1
+read up idle </proc/uptime; echo "UPTIME $up"
 echo "SYSTEM args=$*"
 for m in / /mnt/vmstore /mnt/bulk; do
 	grep " $m " /proc/self/mounts | sed 's/^/MOUNT /'
@@ -165,13 +166,28 @@ func buildImage(dir string, kernel testvm.Kernel) ([]byte, error) {
 	return image.Data, err
 }
 
-// withFiles is the initramfs with more files: the kernel unpacks one archive
+// addition is a file put into an initramfs.
+type addition struct {
+	data []byte
+	mode uint64
+}
+
+// withModes is the initramfs with more files: the kernel unpacks one archive
 // after the other, the later over the earlier.
-func withFiles(image []byte, files map[string][]byte) ([]byte, error) {
+func withModes(image []byte, files map[string]addition) ([]byte, error) {
 	var extra bytes.Buffer
 	w := cpio.Newc.Writer(&extra)
-	for name, data := range files {
-		if err := w.WriteRecord(cpio.StaticFile(name, string(data), 0o600)); err != nil {
+	made := map[string]bool{}
+	for name, file := range files {
+		for _, dir := range folders(name) {
+			if !made[dir] {
+				made[dir] = true
+				if err := w.WriteRecord(cpio.Directory(dir, 0o755)); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := w.WriteRecord(cpio.StaticFile(name, string(file.data), file.mode)); err != nil {
 			return nil, err
 		}
 	}
@@ -185,6 +201,15 @@ func withFiles(image []byte, files map[string][]byte) ([]byte, error) {
 	return append(out, extra.Bytes()...), nil
 }
 
+// folders are those that a file lies in, the outermost first.
+func folders(name string) []string {
+	var list []string
+	for d := filepath.Dir(name); d != "."; d = filepath.Dir(d) {
+		list = append([]string{d}, list...)
+	}
+	return list
+}
+
 // machine is one boot.
 type machine struct {
 	config  boot.Config
@@ -195,14 +220,14 @@ type machine struct {
 	screen  bool
 }
 
-func (m machine) boot(t *testing.T) *testvm.VM {
+func (m machine) boot(t testing.TB) *testvm.VM {
 	t.Helper()
 	f := fixed(t)
 	plan, err := m.config.JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := withFiles(f.image, map[string][]byte{boot.ConfigPath[1:]: plan})
+	image, err := withModes(f.image, map[string]addition{boot.ConfigPath[1:]: {plan, 0o600}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,6 +243,11 @@ func (m machine) boot(t *testing.T) *testvm.VM {
 	for _, d := range disks {
 		all = append([]testvm.Drive{d.drive}, all...)
 	}
+	return testvm.Boot(t, m.withDrives(f, c, all))
+}
+
+// withDrives adds the disks and sticks that the machine has.
+func (m machine) withDrives(f fixture, c testvm.Config, all []testvm.Drive) testvm.Config {
 	for _, d := range all {
 		present := d.Model != testvm.USB && d.ID != "decoy" && !contains(m.without, d.ID) || contains(m.sticks, d.ID)
 		d.Later = contains(m.later, d.ID)
@@ -230,7 +260,7 @@ func (m machine) boot(t *testing.T) *testvm.VM {
 		d.Path, d.Snapshot = f.path(d.ID), true
 		c.Drives = append(c.Drives, d)
 	}
-	return testvm.Boot(t, c)
+	return c
 }
 
 func contains(list []string, s string) bool {
@@ -243,7 +273,7 @@ func contains(list []string, s string) bool {
 }
 
 // expect fails the test when the guest does not say it in time.
-func expect(t *testing.T, vm *testvm.VM, expression string) []string {
+func expect(t testing.TB, vm *testvm.VM, expression string) []string {
 	t.Helper()
 	found, err := vm.Expect(150*time.Second, expression)
 	if err != nil {
@@ -253,7 +283,7 @@ func expect(t *testing.T, vm *testvm.VM, expression string) []string {
 }
 
 // booted waits for the system and returns what it says, and the report.
-func booted(t *testing.T, vm *testvm.VM) (string, boot.Report) {
+func booted(t testing.TB, vm *testvm.VM) (string, boot.Report) {
 	t.Helper()
 	said := expect(t, vm, `(?s)SYSTEM args=(.*?)REPORT-BEGIN(.*?)REPORT-END`)
 	var report boot.Report

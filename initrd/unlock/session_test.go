@@ -182,7 +182,7 @@ func TestWrongPassphraseCostsOneVolume(t *testing.T) {
 	p := newPlay(t, host())
 	p.disk("nvme0n1p2", "u-os")
 	p.disk("sda1", "u-1")
-	p.key("typed", true)
+	wrong := p.key("typed", true)
 	if n := p.try(); n != 1 {
 		t.Errorf("a wrong passphrase was tried on %d volumes, want 1", n)
 	}
@@ -190,6 +190,7 @@ func TestWrongPassphraseCostsOneVolume(t *testing.T) {
 	if n := p.try(); n != 0 {
 		t.Errorf("it was tried on %d more", n)
 	}
+	p.forget(wrong)
 	good := p.key("typed again", true)
 	if n := p.try(good); n != 3 {
 		t.Errorf("the right one was tried on %d volumes, want all 3", n)

@@ -1,0 +1,16 @@
+# The initramfs: guests that boot it, and how long that takes.
+
+CHECK_SUITES += test-initrd
+
+.PHONY: test-initrd bench-boot fuzz-initrd
+
+test-initrd: ## the initramfs of Debian's kernel, and every way a boot can go, in guests
+	go test -tags guest -count=1 -timeout 30m ./initrd/...
+
+bench-boot: ## kernel start to switch_root against Debian's initramfs-tools; stick to seven volumes
+	go test -tags guest -count=1 -timeout 40m -run '^$$' -bench '^BenchmarkBoot$$' -benchtime 3x ./initrd/unlock
+
+fuzz-initrd: ## what comes from outside: uevents, the command line, first sectors, keymaps
+	for target in FuzzUevent FuzzArguments FuzzContent FuzzKeymap; do \
+		go test ./initrd/unlock -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s; \
+	done
