@@ -150,7 +150,7 @@ func FuzzImports(f *testing.F) {
 		}
 		if expr[0] != '(' {
 			for _, tok := range inner {
-				if tok.kind == "open" || tok.kind == "close" || tok.text == ";" || tok.text == "=" {
+				if tok.kind == "open" || tok.kind == "close" || tok.kind == "sign" && (tok.text == ";" || tok.text == "=") {
 					t.Fatalf("%q has %v in it", s, tok)
 				}
 			}
