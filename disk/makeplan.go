@@ -257,7 +257,11 @@ func (p *planner) nearest(id string) string {
 		}
 	}
 	if len(free) == 0 {
-		return "plug it in, and check cables and power: no other disk is there that the layout does not name already"
+		hint := "plug it in, and check cables and power: no other disk is there that the layout does not name already"
+		if nameless := p.nameless(); nameless != "" {
+			hint += "; " + nameless + " has no by-id name: a USB bridge that shares its serial number with another one hides its disk; plug it in alone, or connect it otherwise"
+		}
+		return hint
 	}
 	slices.SortStableFunc(free, func(a, b string) int { return commonPrefix(b, id) - commonPrefix(a, id) })
 	hint := "plug it in, or name one that is there: " + strings.Join(free[:min(3, len(free))], ", ")
@@ -265,6 +269,17 @@ func (p *planner) nearest(id string) string {
 		hint += fmt.Sprintf(", or one of %d more ('hvinstall discover' lists them)", more)
 	}
 	return hint
+}
+
+// nameless lists the disks that no layout can name.
+func (p *planner) nameless() string {
+	var names []string
+	for _, d := range p.Facts.Disks {
+		if len(d.ByID) == 0 && !d.Live {
+			names = append(names, d.Name)
+		}
+	}
+	return strings.Join(names, ", ")
 }
 
 // named lists every disk that the layout names.

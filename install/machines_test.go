@@ -378,7 +378,7 @@ func hold(f *Facts, plan Plan) {
 				p := &d.Partitions[j]
 				switch {
 				case p.Type == disk.TypeESP:
-					p.Holders = []disk.Holder{{Kind: "mount", Name: "/boot/efi"}}
+					p.Holders = []disk.Holder{{Kind: "mount", Name: espMount}}
 				case p.Type == disk.TypeLinuxLUKS:
 					mapped := fmt.Sprintf("dm-%d", n)
 					p.Holders = []disk.Holder{{Kind: "dm", Name: dp.Mapping}}

@@ -1,8 +1,11 @@
 package install
 
 import (
+	"slices"
+
 	"hvinstall/disk"
 	"hvinstall/osimage"
+	"hvinstall/step"
 )
 
 // espMount is where the ESP is mounted on a host of ours. Not /boot: Debian's
@@ -14,8 +17,8 @@ const espMount = "/efi"
 // system plans the installed OS of an image host.
 func (p *Plan) system(in Input) {
 	l := in.Layout
-	if l.OS == nil || l.OS.Image == nil {
-		return
+	if l.OS == nil || l.OS.Image == nil || len(p.Refusals) > 0 {
+		return // without its disks, a system has nowhere to go
 	}
 	config, err := p.BootConfig().JSON()
 	if err != nil {
@@ -39,6 +42,10 @@ func (p *Plan) system(in Input) {
 	}
 	plan, refusals := osimage.MakePlan(values, sum)
 	p.OS = &plan
+	if !p.Installing() {
+		// The image is unpacked already, and is not looked at again.
+		refusals = slices.DeleteFunc(refusals, func(r step.Refusal) bool { return r.Code == "image-sum" })
+	}
 	p.Refusals = append(p.Refusals, refusals...)
 }
 

@@ -33,6 +33,10 @@ func (p *Plan) vms(in Input) {
 	}
 	plan, refusals := vmstore.MakePlan(in.Layout.VMPlan, in.Layout.Hostname, facts, vmstore.Options{Stage: p.Installing()})
 	p.VMs = &plan
+	if in.Facts.VMs == nil && !p.Installing() {
+		p.Warnings = append(p.Warnings, "what libvirt and the VM store hold is not among the facts: the VMs are shown as the layout has them")
+		return
+	}
 	p.Refusals = append(p.Refusals, refusals...)
 	for _, note := range plan.Notes {
 		p.Warnings = append(p.Warnings, note.String())

@@ -10,6 +10,7 @@ import (
 	"hvinstall/configs"
 	"hvinstall/disk"
 	"hvinstall/install"
+	"hvinstall/net/bridge"
 	"hvinstall/vmstore"
 )
 
@@ -101,7 +102,7 @@ func (p preview) disks() {
 			p.painted(d.Name, name, p.bold)
 		}
 		if d.Disk.Name == "" {
-			p.fact("now", "not there", p.danger)
+			p.fact("now", "no such disk, see below", p.danger)
 			continue
 		}
 		p.row(disk.DecimalSize(d.Disk.Size), diskWords(d.Disk))
@@ -230,7 +231,11 @@ func (p preview) pools() {
 			p.heading("POOLS")
 			first = false
 		}
-		p.painted(fs.Label, fmt.Sprintf("%s usable of %s at %s", disk.DecimalSize(fs.Usable), disk.DecimalSize(fs.Raw), fs.Subvols[0].Mountpoint), p.bold)
+		space := fmt.Sprintf("%s usable of %s at %s", disk.DecimalSize(fs.Usable), disk.DecimalSize(fs.Raw), fs.Subvols[0].Mountpoint)
+		if fs.Fate == disk.Refuse {
+			space = "at " + fs.Subvols[0].Mountpoint
+		}
+		p.painted(fs.Label, space, p.bold)
 		words := fs.Words() + ", data and metadata on two of them each"
 		switch fs.Fate {
 		case disk.Keep:
@@ -318,8 +323,12 @@ func (p preview) address() string {
 		words = append(words, fmt.Sprintf("MTU %d", n.MTU))
 	}
 	when := "moved to the bridge now, and put back if no peer answers"
-	if p.plan.Installing() {
+	onBridge := func(nic bridge.NIC) bool { return nic.Name == n.NIC && nic.Master == n.Bridge }
+	switch {
+	case p.plan.Installing():
 		when = "from the first boot on"
+	case slices.ContainsFunc(p.plan.Facts.Network.NICs, onBridge):
+		when = "the NIC is on the bridge already"
 	}
 	return strings.Join(append(words, when), "; ")
 }
@@ -425,8 +434,7 @@ func (p preview) warnings() {
 // digest that consents to it.
 func (p preview) summary() {
 	if n := len(p.plan.Refusals); n > 0 {
-		p.heading("")
-		fmt.Fprintf(p.out, "%s\n", p.danger(fmt.Sprintf("REFUSED: %s. Nothing was written.", quantity(n, "reason"))))
+		fmt.Fprintf(p.out, "\n%s\n", p.danger(fmt.Sprintf("REFUSED: %s. Nothing was written.", quantity(n, "reason"))))
 		for i, r := range p.plan.Refusals {
 			writeReason(p.out, p.style, i+1, r.Where, r.What, r.Hint)
 		}
