@@ -51,15 +51,17 @@ func (p Plan) unitsStep(env Env) step.Step {
 			for _, note := range notes {
 				report.Warn("%s", note)
 			}
-			return p.writeUnits(env.Root, p.keptIdentity(env.Root))
+			folder := filepath.Join(env.Root, unitFolder)
+			return p.writeUnits(folder, p.keptIdentity(folder))
 		},
 	}
 }
 
 // differingUnit names a file that is missing or not as planned.
 func (p Plan) differingUnit(root string) (string, error) {
-	for _, u := range p.units(p.keptIdentity(root)) {
-		same, err := host.FileIs(filepath.Join(root, unitFolder, u.Name), []byte(u.Text), 0o644)
+	folder := filepath.Join(root, unitFolder)
+	for _, u := range p.units(p.keptIdentity(folder)) {
+		same, err := host.FileIs(filepath.Join(folder, u.Name), []byte(u.Text), 0o644)
 		if err != nil {
 			return "", err
 		}
@@ -69,7 +71,7 @@ func (p Plan) differingUnit(root string) (string, error) {
 	}
 	// A bridge renamed in the layout leaves the old one's files: two bridges
 	// would fight for the NIC at boot.
-	stale, err := p.staleUnits(root)
+	stale, err := p.staleUnits(folder)
 	if err != nil || len(stale) == 0 {
 		return "", err
 	}
@@ -77,8 +79,8 @@ func (p Plan) differingUnit(root string) (string, error) {
 }
 
 // staleUnits are files of a bridge that the layout no longer has.
-func (p Plan) staleUnits(root string) ([]string, error) {
-	files, err := filepath.Glob(filepath.Join(root, unitFolder, "0[56]-hvinstall-*"))
+func (p Plan) staleUnits(folder string) ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(folder, "0[56]-hvinstall-*"))
 	if err != nil {
 		return nil, err
 	}
@@ -91,13 +93,13 @@ func (p Plan) staleUnits(root string) ([]string, error) {
 	return stale, nil
 }
 
-func (p Plan) writeUnits(root string, who identity) error {
+func (p Plan) writeUnits(folder string, who identity) error {
 	for _, u := range p.units(who) {
-		if err := host.WriteFile(filepath.Join(root, unitFolder, u.Name), []byte(u.Text), 0o644); err != nil {
+		if err := host.WriteFile(filepath.Join(folder, u.Name), []byte(u.Text), 0o644); err != nil {
 			return err
 		}
 	}
-	stale, err := p.staleUnits(root)
+	stale, err := p.staleUnits(folder)
 	if err != nil {
 		return err
 	}
@@ -113,8 +115,8 @@ var iaidLine = regexp.MustCompile(`(?m)^IAID=([0-9]+)$`)
 
 // keptIdentity is the DHCP identity in the file that is there, so that a
 // second run writes the same.
-func (p Plan) keptIdentity(root string) identity {
-	text, err := os.ReadFile(filepath.Join(root, unitFolder, p.unitName("network")))
+func (p Plan) keptIdentity(folder string) identity {
+	text, err := os.ReadFile(filepath.Join(folder, p.unitName("network")))
 	if err != nil {
 		return identity{}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -27,6 +28,7 @@ type former struct {
 	BridgeMAC     string    `json:"bridge_mac,omitempty"`
 	BridgeUp      bool      `json:"bridge_up"`
 	BridgeOwn     []message `json:"bridge_own,omitempty"` // addresses that were the bridge's own
+	BridgeRoutes  []message `json:"bridge_routes,omitempty"`
 
 	NICUp       bool      `json:"nic_up"`
 	NICMTU      int       `json:"nic_mtu"`
@@ -96,6 +98,13 @@ func (p Plan) look() (*former, error) {
 		}
 		for _, a := range own {
 			f.BridgeOwn = append(f.BridgeOwn, a.message())
+		}
+		routes, err := routesThrough(bridge.Attrs().Index)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range routes {
+			f.BridgeRoutes = append(f.BridgeRoutes, r.message())
 		}
 	}
 	addresses, err := addressesOn(attrs.Index)
@@ -203,6 +212,14 @@ func (f *former) restoreBridge(bridge netlink.Link) error {
 		}
 		return nil
 	}
+	if mac, err := net.ParseMAC(f.BridgeMAC); err == nil && bridge.Attrs().HardwareAddr.String() != f.BridgeMAC {
+		if err := netlink.LinkSetHardwareAddr(bridge, mac); err != nil {
+			return fmt.Errorf("giving %s its MAC back: %w", f.Bridge, err)
+		}
+	}
+	if err := f.dropAddedRoutes(bridge.Attrs().Index); err != nil {
+		return err
+	}
 	own := map[string]bool{}
 	for _, m := range f.BridgeOwn {
 		a, err := parseAddress(m)
@@ -225,6 +242,32 @@ func (f *former) restoreBridge(bridge netlink.Link) error {
 	}
 	if !f.BridgeUp {
 		return netlink.LinkSetDown(bridge)
+	}
+	return nil
+}
+
+// dropAddedRoutes takes from a bridge that was there the routes that the move
+// gave it.
+func (f *former) dropAddedRoutes(index int) error {
+	own := map[string]bool{}
+	for _, m := range f.BridgeRoutes {
+		r, err := parseRoute(m)
+		if err != nil {
+			return err
+		}
+		own[r.key(index)] = true
+	}
+	have, err := routesThrough(index)
+	if err != nil {
+		return err
+	}
+	for _, r := range have {
+		if own[r.key(index)] {
+			continue
+		}
+		if err := dropRoute(r); err != nil {
+			return err
+		}
 	}
 	return nil
 }

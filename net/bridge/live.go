@@ -200,9 +200,9 @@ func (p Plan) doMove(ctx context.Context, env Env, report step.Reporter) (err er
 	} else if was, err = p.look(); err != nil {
 		return err
 	}
-	networkd := networkdRuns(env)
+	networkd := networkdRuns()
 	if networkd {
-		if errors, _, err := p.conflicts(env.Root); err != nil {
+		if errors, _, err := p.conflicts("/"); err != nil {
 			return err
 		} else if len(errors) > 0 {
 			return fmt.Errorf("%s", strings.Join(errors, "; "))
@@ -239,7 +239,7 @@ func (p Plan) doMove(ctx context.Context, env Env, report step.Reporter) (err er
 func rollback(was *former, env Env) error {
 	err := was.restore()
 	if err == nil {
-		err = was.restoreFiles(env)
+		err = was.restoreFiles()
 	}
 	if err == nil {
 		err = os.Remove(formerFile(env, was.Bridge))

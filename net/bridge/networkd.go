@@ -25,9 +25,17 @@ import (
 // with a volatile drop-in that keeps what was moved, then the reload; the
 // bridge's own DHCP client gets the lease of the NIC's, having its identity.
 
-// networkdRuns reports whether networkd configures this network.
-func networkdRuns(env Env) bool {
-	return filepath.Clean(env.Root) == "/" && running("systemd-network")
+// networkdRuns reports whether a networkd looks after this network: the
+// installed host's, or the live system's.
+func networkdRuns() bool { return running("systemd-network") }
+
+// liveFolder is where the running networkd is told of the bridge. In a live
+// system, whose own files are not the installed host's, that is /run.
+func liveFolder(env Env) string {
+	if filepath.Clean(env.Root) == "/" {
+		return "/" + unitFolder
+	}
+	return "/run/systemd/network"
 }
 
 // running looks for a process by the kernel's name of it (15 bytes) in this
@@ -56,7 +64,7 @@ func running(comm string) bool {
 
 // keepFile lives in /run: the next boot starts without it.
 func (p Plan) keepFile() string {
-	return "run/systemd/network/" + p.unitName("network") + ".d/keep.conf"
+	return "/run/systemd/network/" + p.unitName("network") + ".d/keep.conf"
 }
 
 const keepText = `# Written by hvinstall: what was moved to the bridge stays until it ends by
@@ -70,20 +78,18 @@ func (f *former) rememberFiles(p Plan, env Env) error {
 	if f.Files != nil {
 		return nil
 	}
-	f.Files = map[string]*string{p.keepFile(): nil}
+	f.Files = map[string]*string{}
+	folder := liveFolder(env)
 	names := []string{p.keepFile()}
 	for _, u := range p.Units() {
-		names = append(names, filepath.Join(unitFolder, u.Name))
+		names = append(names, filepath.Join(folder, u.Name))
 	}
-	stale, err := p.staleUnits(env.Root)
+	stale, err := p.staleUnits(folder)
 	if err != nil {
 		return err
 	}
-	for _, file := range stale {
-		names = append(names, strings.TrimPrefix(inRoot(env.Root, file), "/"))
-	}
-	for _, name := range names {
-		text, err := os.ReadFile(filepath.Join(env.Root, name))
+	for _, name := range append(names, stale...) {
+		text, err := os.ReadFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			f.Files[name] = nil
 			continue
@@ -98,10 +104,9 @@ func (f *former) rememberFiles(p Plan, env Env) error {
 }
 
 // restoreFiles puts networkd's files back, and tells it where any differed.
-func (f *former) restoreFiles(env Env) error {
+func (f *former) restoreFiles() error {
 	changed := false
-	for name, content := range f.Files {
-		path := filepath.Join(env.Root, name)
+	for path, content := range f.Files {
 		if content == nil {
 			err := os.Remove(path)
 			if err == nil {
@@ -123,7 +128,7 @@ func (f *former) restoreFiles(env Env) error {
 			return err
 		}
 	}
-	if !changed || !networkdRuns(env) {
+	if !changed || !networkdRuns() {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -183,12 +188,12 @@ func (p Plan) handOver(ctx context.Context, env Env, report step.Reporter, index
 	}
 	who := leaseIdentity(nic.Attrs().Index)
 	if who == (identity{}) {
-		who = p.keptIdentity(env.Root)
+		who = p.keptIdentity(liveFolder(env))
 	}
-	if err := host.WriteFile(filepath.Join(env.Root, p.keepFile()), []byte(keepText), 0o644); err != nil {
+	if err := host.WriteFile(p.keepFile(), []byte(keepText), 0o644); err != nil {
 		return err
 	}
-	if err := p.writeUnits(env.Root, who); err != nil {
+	if err := p.writeUnits(liveFolder(env), who); err != nil {
 		return err
 	}
 	if err := reload(ctx, report.Log); err != nil {

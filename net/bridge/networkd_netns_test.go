@@ -254,3 +254,35 @@ func TestKilledDuringHandOver(t *testing.T) {
 		t.Errorf("the bridge or its files are still there:\n%s", out)
 	}
 }
+
+// TestLiveSystemsNetworkd installs to another root while the live system's
+// networkd looks after the network: it is told by /run, and renews the lease.
+func TestLiveSystemsNetworkd(t *testing.T) {
+	l := newLAN(t)
+	l.dhcp()
+	l.bus()
+	l.write("/etc/systemd/network/80-wired.network", "[Match]\nName=nic*\n[Network]\nDHCP=yes\n[DHCPv4]\nClientIdentifier=mac\n")
+	l.networkd()
+	l.await("networkd's lease", 20*time.Second, func() bool { return l.address4(l.host, "nic0") != "" })
+	before := l.address4(l.host, "nic0")
+	env := l.withGuard(l.env())
+	env.Timeout = 15 * time.Second
+	l.mustApply(job{Want: wantNIC("nic0"), Env: env})
+	if after := l.address4(l.host, "br0"); after != before {
+		t.Errorf("br0 has %q, the NIC had %q", after, before)
+	}
+	if status := l.in(l.host, "networkctl", "status", "br0"); !strings.Contains(status, "/run/systemd/network/05-hvinstall-br0.network") {
+		t.Errorf("networkctl status br0:\n%s", status)
+	}
+	if files := l.in(l.host, "ls", "/etc/systemd/network"); strings.Contains(files, "hvinstall") {
+		t.Errorf("the live system's own files were changed: %s", files)
+	}
+	target, err := os.ReadFile(l.root + "/etc/systemd/network/05-hvinstall-br0.network")
+	must(t, err)
+	if !strings.Contains(string(target), "ClientIdentifier=mac") {
+		t.Errorf("the installed host would ask as another client:\n%s", target)
+	}
+	if second := l.mustApply(job{Want: wantNIC("nic0"), Env: env}); second.Changed != 0 {
+		t.Errorf("second run changed %d steps\n%s", second.Changed, story(second))
+	}
+}

@@ -269,7 +269,7 @@ func TestConflicts(t *testing.T) {
 func TestIdentityOfTheLeaseIsKept(t *testing.T) {
 	root := t.TempDir()
 	plan, _, _ := MakePlan(configs.Network{}, machine(nil))
-	if err := plan.writeUnits(root, identity{IAID: "1707736607"}); err != nil {
+	if err := plan.writeUnits(filepath.Join(root, unitFolder), identity{IAID: "1707736607"}); err != nil {
 		t.Fatal(err)
 	}
 	text, err := os.ReadFile(filepath.Join(root, unitFolder, "05-hvinstall-br0.network"))
@@ -284,7 +284,7 @@ func TestIdentityOfTheLeaseIsKept(t *testing.T) {
 	}
 	// A bridge that was renamed in the layout leaves nothing behind.
 	renamed, _, _ := MakePlan(configs.Network{Bridge: "lan0"}, machine(nil))
-	if err := renamed.writeUnits(root, identity{}); err != nil {
+	if err := renamed.writeUnits(filepath.Join(root, unitFolder), identity{}); err != nil {
 		t.Fatal(err)
 	}
 	left, err := filepath.Glob(filepath.Join(root, unitFolder, "*br0*"))

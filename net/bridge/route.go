@@ -50,6 +50,11 @@ func (r route) isDefault() bool {
 	return r.header[1] == 0 && r.kind() == unix.RTN_UNICAST && r.table() == unix.RT_TABLE_MAIN
 }
 
+// key tells routes of one interface apart.
+func (r route) key(index int) string {
+	return fmt.Sprint(r.destination(), r.table(), u32(find(r.attrs, unix.RTA_PRIORITY)), r.gateways(index))
+}
+
 // gateways are the next hops through an interface.
 func (r route) gateways(index int) []netip.Addr {
 	var hops []netip.Addr

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"hvinstall/configs"
 )
@@ -182,4 +183,22 @@ func TestAnotherAddressKeepsTheOld(t *testing.T) {
 	}
 	l.pings(l.router, old)
 	l.pings(l.router, "192.168.77.30")
+}
+
+// TestRollbackOfAChangedBridge changes a bridge that is there, and fails.
+func TestRollbackOfAChangedBridge(t *testing.T) {
+	l := newLAN(t)
+	l.mustApply(job{Want: static("192.168.77.30/24"), Env: l.env()})
+	l.settle()
+	was := l.network()
+	env := l.env()
+	env.Timeout = time.Second
+	want := static("192.168.77.30/24", "192.168.88.1/24")
+	want.Gateway = []string{"192.168.88.254"} // nobody
+	if result := l.apply(job{Want: want, Env: env}); !strings.Contains(result.Error, "everything was put back") {
+		t.Errorf("error %q, want a rollback", result.Error)
+	}
+	if now := l.network(); now != was {
+		t.Errorf("it was\n%s\nand is\n%s", was, now)
+	}
 }

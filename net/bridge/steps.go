@@ -43,12 +43,12 @@ func (p Plan) Steps(env Env) []step.Step {
 		after = []string{s.ID}
 		steps = append(steps, s)
 	}
-	add(p.netfilterStep(env))
 	if env.Live {
 		add(p.moveStep(env))
 	}
 	add(p.unitsStep(env))
 	add(p.networkdStep(env))
+	add(p.netfilterStep(env))
 	add(p.qemuStep(env))
 	return steps
 }
