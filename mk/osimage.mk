@@ -16,3 +16,12 @@ test-osimage-loop: ## the image is unpacked with all it has (root, loop devices)
 E2E_TIMEOUT ?= 45m
 test-e2e: live ## install in a UEFI guest, boot from its own disk, and what may go wrong
 	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -v ./testvm/e2e $(E2E_ARGS)
+
+test-e2e-long: live ## the same with ten power cuts
+	HVINSTALL_E2E_CUTS=10 go test -tags e2e -count=1 -timeout 4h -v -run 'TestPowerCuts' ./testvm/e2e
+
+bench-unpack: ## unpacking the image, against unsquashfs alone on the same file system (root)
+	go test -tags loop -run '^$$' -bench Unpack -benchtime 3x ./osimage
+
+CHECK_SUITES += test-osimage-loop test-e2e
+CHECK_LONG_SUITES += test-e2e-long

@@ -11,13 +11,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"hvinstall/host"
 	"hvinstall/step"
 )
 
 // run runs a program, whose absence or failure is the test's.
-func run(t *testing.T, argv ...string) string {
+func run(t testing.TB, argv ...string) string {
 	t.Helper()
 	if missing := host.Missing(argv[0]); len(missing) > 0 {
 		t.Fatalf("%s is not installed; apt-get install squashfs-tools btrfs-progs acl attr libcap2-bin rsync", argv[0])
@@ -31,7 +32,7 @@ func run(t *testing.T, argv ...string) string {
 
 // target is a btrfs with the subvolumes root and home, mounted as the disks'
 // steps mount them.
-func target(t *testing.T) string {
+func target(t testing.TB) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("this test needs root: loop devices and mounts")
@@ -95,7 +96,7 @@ func makeImage(t *testing.T) (tree, image string) {
 	return tree, image
 }
 
-func imagePlan(t *testing.T, image string) Plan {
+func imagePlan(t testing.TB, image string) Plan {
 	t.Helper()
 	have, err := sumFile(context.Background(), image)
 	if err != nil {
@@ -224,4 +225,37 @@ func TestUnpackKilledAnywhere(t *testing.T) {
 	if got := differences(t, tree, root); strings.Contains(got, "deleting") {
 		t.Errorf("left over: %s", got)
 	}
+}
+
+// BenchmarkUnpack puts the step beside unsquashfs alone, on one file system,
+// turn by turn; the ratio is what matters.
+func BenchmarkUnpack(b *testing.B) {
+	image := "../build/os-image/hvinstall-debian.squashfs"
+	if _, err := os.Stat(image); err != nil {
+		b.Fatalf("%v; run: make os-image", err)
+	}
+	image, err := filepath.Abs(image)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var ours, theirs time.Duration
+	for b.Loop() {
+		for _, who := range []string{"unsquashfs", "hvinstall"} {
+			root := target(b)
+			started := time.Now()
+			if who == "unsquashfs" {
+				run(b, "unsquashfs", "-quiet", "-no-progress", "-force", "-dest", root, image)
+				run(b, "sync", "-f", root)
+				theirs += time.Since(started)
+				continue
+			}
+			if _, err := unpackInto(imagePlan(b, image), root); err != nil {
+				b.Fatal(err)
+			}
+			ours += time.Since(started)
+		}
+	}
+	b.ReportMetric(ours.Seconds()/float64(b.N), "s/hvinstall")
+	b.ReportMetric(theirs.Seconds()/float64(b.N), "s/unsquashfs")
+	b.ReportMetric(ours.Seconds()/theirs.Seconds(), "ratio")
 }

@@ -78,6 +78,9 @@ func (j Job) installed() (step.State, string, error) {
 		}
 		return step.Done, "NixOS runs: " + filepath.Base(system), nil
 	}
+	if profileErr == nil && j.Input.Layout.OS.Adopt {
+		return step.Done, "NixOS is there and kept (adopt): " + filepath.Base(system), nil
+	}
 	data, err := os.ReadFile(filepath.Join(j.Root, MarkerPath))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -123,9 +126,13 @@ func systemProfile(root string) (string, error) {
 	return "", fmt.Errorf("the system profile %s is a loop of links", filepath.Join(root, profile))
 }
 
+// lockPath is held by nixos-install itself: one that outlives a killed
+// hvinstall is waited for, and not joined by a second.
+const lockPath = "/var/lib/hvinstall/nixos-install.lock"
+
 // argv is the command, as a person would type it.
 func (j Job) argv() []string {
-	argv := []string{"nixos-install", "--root", j.Root, "--no-root-password"}
+	argv := []string{"flock", "--no-fork", filepath.Join(j.Root, lockPath), "nixos-install", "--root", j.Root, "--no-root-password"}
 	if channel := j.Input.Layout.OS.NixOS.Channel; strings.HasPrefix(channel, "/") {
 		argv = append(argv, "--channel", channel)
 	} else {
@@ -163,6 +170,9 @@ func (j Job) environment() []string {
 }
 
 func (j Job) nixosInstall(ctx context.Context, report step.Reporter) error {
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(j.Root, lockPath)), 0o755); err != nil {
+		return fmt.Errorf("making the folder of the lock: %w", err)
+	}
 	said := &progress{report: report}
 	err := host.Cmd{Argv: j.argv(), Env: j.environment(), Stdout: said, Stderr: said, Log: report.Log}.Run(ctx)
 	said.flush()

@@ -37,7 +37,7 @@ func (j Job) Preflight(ctx context.Context, systemSize uint64) []step.Refusal {
 	refuse := func(code, what, hint string) {
 		refusals = append(refusals, step.Refusal{Code: code, Where: "os.nixos", What: what, Hint: hint})
 	}
-	programs := []string{"nixos-install", "nixos-enter", "nix"}
+	programs := []string{"flock", "nixos-install", "nixos-enter", "nix"}
 	if j.Source.Checkout != "" && inGit(j.Source.Checkout) {
 		programs = append(programs, "git")
 	}

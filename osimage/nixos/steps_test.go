@@ -270,6 +270,51 @@ func TestInterruptedAndResumed(t *testing.T) {
 	r.done()
 }
 
+// A nixos-install that outlived a killed hvinstall is waited for.
+func TestOrphanIsWaitedFor(t *testing.T) {
+	r := newRig(t)
+	lock := filepath.Join(r.job.Root, lockPath)
+	if err := os.MkdirAll(filepath.Dir(lock), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ended := filepath.Join(r.standin, "ended")
+	orphan := exec.Command("flock", lock, "sh", "-c", "echo locked; sleep 0.7; touch "+ended)
+	out, err := orphan.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := orphan.Start(); err != nil {
+		t.Fatalf("flock: %v (apt-get install util-linux)", err)
+	}
+	defer orphan.Wait() //nolint:errcheck // it is only to end
+	if _, err := out.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first, err := os.Stat(ended)
+	if err != nil {
+		t.Fatal("nixos-install ran beside the one before")
+	}
+	if calls, err := os.Stat(filepath.Join(r.job.Root, MarkerPath)); err != nil || calls.ModTime().Before(first.ModTime()) {
+		t.Errorf("the marker is %v, %v; want it after the orphan's end", calls, err)
+	}
+}
+
+// A system that is adopted is not installed over.
+func TestAdoptedSystemIsKept(t *testing.T) {
+	r := newRig(t)
+	if _, err := r.run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(r.job.Root, MarkerPath)); err != nil {
+		t.Fatal(err)
+	}
+	r.job.Input.Layout.OS.Adopt = true
+	r.done()
+}
+
 // A configuration that would not find these disks is not installed.
 func TestWouldNotBoot(t *testing.T) {
 	for name, test := range map[string]struct {
