@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"regexp"
 	"strings"
 
 	"hvinstall/disk"
@@ -47,6 +48,8 @@ func LoadFacts(r io.Reader) (Facts, error) {
 	return f, nil
 }
 
+var unknownField = regexp.MustCompile(`^unknown field "(.*)"$`)
+
 // positioned says at which line and column of the file decoding ended.
 func positioned(data []byte, offset int64, err error) error {
 	var syntax *json.SyntaxError
@@ -58,6 +61,12 @@ func positioned(data []byte, offset int64, err error) error {
 	case errors.As(err, &kind):
 		offset = kind.Offset
 		what = fmt.Sprintf("%s is not of the kind %s", kind.Field, kind.Type)
+	case unknownField.MatchString(what):
+		// The decoder tells it at the end of the object.
+		key := regexp.QuoteMeta(unknownField.FindStringSubmatch(what)[1])
+		if at := regexp.MustCompile(`"` + key + `"\s*:`).FindIndex(data); at != nil {
+			offset = int64(at[0])
+		}
 	case errors.Is(err, io.EOF):
 		what = "the file is empty"
 	case errors.Is(err, io.ErrUnexpectedEOF):

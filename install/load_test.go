@@ -25,7 +25,7 @@ func TestLoadFactsErrors(t *testing.T) {
 		{validFacts, "", "line 1, column 1: the file is empty"},
 		{`"version": 1`, `"version": 2`, "version 2, and this hvinstall reads version 1"},
 		{`"uefi": true`, `"uefi": 1`, "line 3"},
-		{`"uefi": true`, `"uefy": true`, `unknown field "uefy"`},
+		{`"uefi": true`, `"uefy": true`, `line 3, column 3: unknown field "uefy"`},
 		{`"cpus": 4,`, `"cpus": 4,,`, "line 2, column 60"},
 		{`"nics": []}` + "\n}", `"nics": []}`, "ends too early"},
 		{`"nics": []}` + "\n}", `"nics": []}` + "\n} {}", "more than one JSON value"},

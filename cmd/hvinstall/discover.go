@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"hvinstall/disk"
@@ -218,22 +219,26 @@ func labelWords(d disk.Disk) []string {
 
 // uses says what uses a disk: who a person would ask first.
 func uses(d disk.Disk) string {
-	var words []string
+	var words, mounts []string
 	if d.Live {
 		words = append(words, "the running system runs from it")
 	}
-	seen := map[string]bool{}
 	for _, h := range d.AllHolders() {
-		if word := h.String(); !seen[word] {
-			seen[word] = true
-			words = append(words, word)
+		switch {
+		case h.Kind == "mount" && !slices.Contains(mounts, h.Name):
+			mounts = append(mounts, h.Name)
+		case h.Kind != "mount" && !slices.Contains(words, h.String()):
+			words = append(words, h.String())
 		}
 	}
-	const most = 6
-	if more := len(words) - most; more > 0 {
-		words = append(words[:most], fmt.Sprintf("and %d more", more))
+	const most = 6 // a host of containers mounts one file system in a hundred places
+	if more := len(mounts) - most; more > 0 {
+		mounts = append(mounts[:most], fmt.Sprintf("%d more", more))
 	}
-	return strings.Join(words, ", ")
+	if len(mounts) > 0 {
+		words = append(words, "mounted at "+strings.Join(mounts, ", "))
+	}
+	return strings.Join(words, "; ")
 }
 
 // sticks lists what can hold a key, with the words for the layout.
