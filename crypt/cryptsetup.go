@@ -77,8 +77,9 @@ func (v VolumePlan) addSlot(ctx context.Context, authority, secret Secret, optio
 	return 0, fmt.Errorf("%s: cryptsetup added no keyslot", v.Mapping)
 }
 
-// removeSlot removes a slot; the last one is never removed.
-func (v VolumePlan) removeSlot(ctx context.Context, slot int, authority Secret, log logger) error {
+// removeSlot removes a slot; the last one is never removed. In batch mode
+// cryptsetup does not ask for another slot's key first.
+func (v VolumePlan) removeSlot(ctx context.Context, slot int, log logger) error {
 	header, err := ReadHeader(v.Device)
 	if err != nil {
 		return err
@@ -89,7 +90,7 @@ func (v VolumePlan) removeSlot(ctx context.Context, slot int, authority Secret, 
 	if len(header.Slots) < 2 {
 		return fmt.Errorf("%s: keyslot %d is the only one, and stays", v.Mapping, slot)
 	}
-	return cryptsetup(ctx, log, []Secret{authority}, "luksKillSlot", "--batch-mode", "--key-file", host.SecretPath(0), v.Device, strconv.Itoa(slot))
+	return cryptsetup(ctx, log, nil, "luksKillSlot", "--batch-mode", v.Device, strconv.Itoa(slot))
 }
 
 // mark leaves a token that says what the slot is for. It is written when the

@@ -6,8 +6,12 @@ import (
 	"fmt"
 	"os"
 
+	"hvinstall/host"
 	"hvinstall/step"
 )
+
+// wrongKey is cryptsetup's exit code for a key that opens nothing.
+const wrongKey = 2
 
 // SlotStep enrols a stick's key: a slot of its own, proven by opening the
 // volume with the key, then marked.
@@ -87,7 +91,7 @@ func (p Plan) enrolKey(ctx context.Context, v VolumePlan, key KeyPlan, k *Keyrin
 	}
 	if old >= 0 && old != slot {
 		report.Log("removing the slot of the stick's earlier key from %s", v.Mapping)
-		return v.removeSlot(ctx, old, secret, report.Log)
+		return v.removeSlot(ctx, old, report.Log)
 	}
 	return nil
 }
@@ -166,7 +170,7 @@ func (p Plan) enrolPassphrase(ctx context.Context, v VolumePlan, k *Keyring, rep
 		k.made(v.Mapping)
 	}
 	if slot := k.throwawaySlot(v, header); slot >= 0 {
-		return v.removeSlot(ctx, slot, k.throwawayFor(v.Mapping, false), report.Log)
+		return v.removeSlot(ctx, slot, report.Log)
 	}
 	return nil
 }
@@ -225,7 +229,12 @@ func (p Plan) agrees(ctx context.Context, passphrase Secret, k *Keyring, report 
 		if slot < 0 {
 			continue
 		}
-		if err := v.testPassphrase(ctx, passphrase, slot, report.Log); err != nil {
+		err = v.testPassphrase(ctx, passphrase, slot, report.Log)
+		var failed *host.CommandError
+		if err != nil && (!errors.As(err, &failed) || failed.ExitCode() != wrongKey) {
+			return err
+		}
+		if err != nil {
 			return fmt.Errorf("this passphrase does not open %s, which has one from an earlier run; give that one: every volume shares it", v.Mapping)
 		}
 		break
