@@ -4,6 +4,7 @@ package vmstore
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -76,15 +77,20 @@ func TestBenchFiftyVMs(t *testing.T) {
 	report(t, "50 VMs defined, target 0.5 s", ours, "one virsh with 50 define and autostart", time.Since(started))
 
 	// What the process needs from its start to its end.
-	var best time.Duration
+	var best, cpu time.Duration
+	text, err := json.Marshal(job{Want: want})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 5 {
-		j := job{Want: want}
+		cmd := exec.Command("/proc/self/exe")
+		cmd.Env = append(os.Environ(), stageKey+"=child", "VMSTORE_JOB="+string(text))
 		started := time.Now()
-		if j.start(t) {
-			t.Fatal("killed")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
 		}
 		if d := time.Since(started); best == 0 || d < best {
-			best = d
+			best, cpu = d, cmd.ProcessState.UserTime()+cmd.ProcessState.SystemTime()
 		}
 	}
 	started = time.Now()
@@ -94,6 +100,7 @@ func TestBenchFiftyVMs(t *testing.T) {
 		}
 	}
 	report(t, "nothing to do for 50 VMs, target 0.15 s", best, "50 times virsh dominfo", time.Since(started))
+	t.Logf("%-44s %8.3f s", "of it: processor time", cpu.Seconds())
 	c, err := newConnection(defaultURI)
 	if err != nil {
 		t.Fatal(err)

@@ -141,8 +141,9 @@ func isBroken(e libvirt.Error) bool {
 	switch libvirt.ErrorNumber(e.Code) {
 	case libvirt.ErrRPC, libvirt.ErrNoConnect, libvirt.ErrInvalidConn:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // lookup finds a domain by name; found is false when there is none.

@@ -70,7 +70,8 @@ type Domain struct {
 type DomainDisk struct {
 	Target string `json:"target"`
 	Bus    string `json:"bus,omitempty"`
-	Device string `json:"device"` // disk, cdrom, …
+	Device string `json:"device"`         // disk, cdrom, …
+	Kind   string `json:"kind,omitempty"` // file, block, network, …
 	Path   string `json:"path,omitempty"`
 	Format string `json:"format,omitempty"`
 }
@@ -85,7 +86,7 @@ type DomainNIC struct {
 // systemDisk is the disk that the VM starts from: the first that is no drive.
 func (d *Domain) systemDisk() (DomainDisk, bool) {
 	for _, disk := range d.Disks {
-		if disk.Device == "disk" && disk.Path != "" {
+		if disk.Device == "disk" {
 			return disk, true
 		}
 	}
@@ -99,6 +100,9 @@ type File struct {
 	Size      int64  `json:"size"`              // the file's length
 	Allocated int64  `json:"allocated"`         // bytes that it takes on the disk
 	Problem   string `json:"problem,omitempty"` // why it is no whole image
+	// Needs is another file that the image needs: what a snapshot made, and
+	// what no download may bring.
+	Needs string `json:"needs,omitempty"`
 }
 
 // Directory is an entry of libvirt_vmstore_root.

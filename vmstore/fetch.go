@@ -261,6 +261,9 @@ func (w *fetching) form(ctx context.Context, path string) (string, error) {
 		// Not one to continue from: the server gave something else.
 		return "", errors.Join(&NotAnImageError{Path: w.image.URL, Why: file.Problem}, os.Remove(path), removeIfThere(w.sidecar()))
 	}
+	if file.Needs != "" {
+		return "", errors.Join(&NotAnImageError{Path: w.image.URL, Why: "it needs " + file.Needs}, os.Remove(path), removeIfThere(w.sidecar()))
+	}
 	switch {
 	case w.image.ISO && file.Format == formatISO:
 		return path, nil

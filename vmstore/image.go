@@ -54,7 +54,7 @@ func inspect(path string) (File, error) {
 		return File{Problem: "it is a " + kindOf(info.Mode())}, nil
 	}
 	f := File{Size: info.Size(), Allocated: allocated(info)}
-	f.Format, f.Virtual, err = readImage(file, info.Size())
+	f.Format, f.Virtual, f.Needs, err = readImage(file, info.Size())
 	var not *NotAnImageError
 	if errors.As(err, &not) {
 		f.Problem = not.Why
@@ -63,71 +63,82 @@ func inspect(path string) (File, error) {
 	return f, err
 }
 
+// inspectDisk looks at the disk of a VM that is there, whose format its
+// definition tells: a raw one needs no partition table.
+func inspectDisk(path, format string) (File, error) {
+	f, err := inspect(path)
+	if err == nil && format == formatRaw && f.Size > 0 {
+		f.Format, f.Virtual, f.Needs, f.Problem = formatRaw, f.Size, "", ""
+	}
+	return f, err
+}
+
 // readImage finds the format and the size that a guest sees.
-func readImage(r io.ReaderAt, size int64) (format string, virtual int64, err error) {
+func readImage(r io.ReaderAt, size int64) (format string, virtual int64, needs string, err error) {
 	head := make([]byte, 4096)
 	n, err := r.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return "", 0, err
+		return "", 0, "", err
 	}
 	head = head[:n]
 	not := func(format string, args ...any) error { return &NotAnImageError{Why: fmt.Sprintf(format, args...)} }
 	switch {
 	case n == 0:
-		return "", 0, not("it is empty")
+		return "", 0, "", not("it is empty")
 	case bytes.HasPrefix(head, []byte("QFI\xfb")):
-		virtual, err = readQCOW2(head, size)
-		return formatQCOW2, virtual, err
+		virtual, needs, err = readQCOW2(head, size)
+		return formatQCOW2, virtual, needs, err
 	case bytes.HasPrefix(head, []byte("KDMV")) && n >= 20:
 		sectors := binary.LittleEndian.Uint64(head[12:])
 		if sectors == 0 {
 			// Such a header only points to a text that names other files.
-			return formatVMDK, 0, not("the VMDK holds no disk itself, it names other files; convert it to one file first")
+			return formatVMDK, 0, "", not("the VMDK holds no disk itself, it names other files; convert it to one file first")
 		}
-		return formatVMDK, int64(sectors) * 512, nil
+		return formatVMDK, int64(sectors) * 512, "", nil
 	case bytes.HasPrefix(head, []byte("# Disk DescriptorFile")):
-		return formatVMDK, 0, not("it is a VMDK descriptor that names other files; convert it to one file first")
+		return formatVMDK, 0, "", not("it is a VMDK descriptor that names other files; convert it to one file first")
 	case n >= 0x178 && binary.LittleEndian.Uint32(head[0x40:]) == 0xbeda107f:
-		return formatVDI, int64(binary.LittleEndian.Uint64(head[0x170:])), nil
+		return formatVDI, int64(binary.LittleEndian.Uint64(head[0x170:])), "", nil
 	case bytes.HasPrefix(head, []byte("vhdxfile")):
-		return formatVHDX, 0, nil
+		return formatVHDX, 0, "", nil
 	}
 	mark := make([]byte, 6)
 	if _, err := r.ReadAt(mark, sectorOfISO); err == nil && string(mark[1:]) == "CD001" {
-		return formatISO, size, nil
+		return formatISO, size, "", nil
 	}
 	if n >= 512 && head[510] == 0x55 && head[511] == 0xaa {
-		return formatRaw, size, nil
+		return formatRaw, size, "", nil
 	}
-	return "", 0, not("it begins with %q and has neither a known image format nor a partition table", firstWords(head))
+	return "", 0, "", not("it begins with %q and has neither a known image format nor a partition table", firstWords(head))
 }
 
 // readQCOW2 checks a qcow2 header (docs/interop/qcow2.txt in QEMU) and gives
 // the virtual size. A file cut off by an interrupted copy has tables beyond
 // its end.
-func readQCOW2(head []byte, size int64) (int64, error) {
+func readQCOW2(head []byte, size int64) (virtual int64, needs string, err error) {
 	if len(head) < 72 {
-		return 0, &NotAnImageError{Why: "its qcow2 header is cut off"}
+		return 0, "", &NotAnImageError{Why: "its qcow2 header is cut off"}
 	}
 	be := binary.BigEndian
 	version, backing := be.Uint32(head[4:]), be.Uint64(head[8:])
-	virtual, crypt := be.Uint64(head[24:]), be.Uint32(head[32:])
+	virtual = int64(be.Uint64(head[24:]))
+	crypt := be.Uint32(head[32:])
 	l1Size, l1Offset := be.Uint32(head[36:]), be.Uint64(head[40:])
 	refcountOffset := be.Uint64(head[48:])
 	const externalData = 1 << 2
 	switch {
 	case version < 2 || version > 3:
-		return 0, &NotAnImageError{Why: fmt.Sprintf("qcow version %d is not supported", version)}
+		return 0, "", &NotAnImageError{Why: fmt.Sprintf("qcow version %d is not supported", version)}
 	case l1Offset+uint64(l1Size)*8 > uint64(size) || refcountOffset >= uint64(size):
-		return 0, &NotAnImageError{Why: "it is cut off: its tables lie beyond its end"}
+		return 0, "", &NotAnImageError{Why: "it is cut off: its tables lie beyond its end"}
 	case backing != 0:
-		return int64(virtual), &NotAnImageError{Why: "it needs another file, its backing file"}
+		return virtual, "its backing file", nil
 	case version == 3 && len(head) >= 80 && be.Uint64(head[72:])&externalData != 0:
-		return int64(virtual), &NotAnImageError{Why: "it needs another file, its data file"}
+		return virtual, "its data file", nil
 	case crypt != 0:
-		return int64(virtual), &NotAnImageError{Why: "it is encrypted"}
+		return virtual, "its key: it is encrypted", nil
 	}
-	return int64(virtual), nil
+	return virtual, "", nil
 }
 
 func firstWords(head []byte) string {

@@ -139,7 +139,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		after time.Duration
 	}
 	var places []place
-	for _, id := range []string{"a/directory", "a/image", "a/grow", "a/seed", "a/xml", "a/define", "a/autostart", "a/start", "b/iso", "b/disk", "b/grow", "b/define"} {
+	for _, id := range []string{"a/directory", "a/image", "a/grow", "a/seed", "a/xml", "a/define", "a/autostart", "a/start", "b/iso", "b/disk", "b/define"} {
 		places = append(places, place{id, step.StepStarted, 0}, place{id, step.StepDone, 0})
 	}
 	for _, after := range []time.Duration{5, 20, 60, 120, 200, 300} {

@@ -215,6 +215,15 @@ func TestEditedByHand(t *testing.T) {
 		t.Errorf("disks %v, ram %d; want the added disk kept and 96", d.Disks, d.RAMMB)
 	}
 	wantNothing(t, want, Env{})
+	// A snapshot's overlay is the disk now, and stays it.
+	virsh(t, "snapshot-create-as", "a", "s1", "--disk-only", "--diskspec", "vdb,snapshot=no")
+	overlay := domainOf(t, "a").Disks[0].Path
+	want.VMs[0].RAMMB = 80
+	mustRun(t, want, Env{})
+	if d := domainOf(t, "a"); overlay == filepath.Join(root, "a/a.qcow2") || d.Disks[0].Path != overlay || d.RAMMB != 80 {
+		t.Errorf("the disk is %s, ram %d; want the overlay %s kept, and 80", d.Disks[0].Path, d.RAMMB, overlay)
+	}
+	wantNothing(t, want, Env{})
 	// What the layout had and no longer has goes.
 	want.VMs[0].USBDevices = []configs.USBHost{{VendorID: "0x1a86", ProductID: "0x7523"}}
 	mustRun(t, want, Env{})

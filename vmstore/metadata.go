@@ -45,21 +45,20 @@ func (m metadata) xml() string {
 
 // readMetadata finds our element in a domain's description.
 func readMetadata(domain *element) (metadata, bool) {
-	for _, e := range domain.at("metadata").childrenOf(metadataSpace) {
-		m := metadata{source: e.attr("source"), adopted: e.attr("adopted") == "yes"}
-		for _, d := range e.all("device") {
-			m.devices = append(m.devices, d.attr("key"))
-		}
-		return m, true
+	all := domain.at("metadata")
+	if all == nil {
+		return metadata{}, false
 	}
-	return metadata{}, false
-}
-
-func (e *element) childrenOf(space string) []*element {
-	if e == nil {
-		return nil
+	i := slices.IndexFunc(all.children, func(c *element) bool { return c.space == metadataSpace })
+	if i < 0 {
+		return metadata{}, false
 	}
-	return slices.DeleteFunc(slices.Clone(e.children), func(c *element) bool { return c.space != space })
+	e := all.children[i]
+	m := metadata{source: e.attr("source"), adopted: e.attr("adopted") == "yes"}
+	for _, d := range e.all("device") {
+		m.devices = append(m.devices, d.attr("key"))
+	}
+	return m, true
 }
 
 var metadataEnd = regexp.MustCompile(`</metadata>|<metadata\s*/>`)

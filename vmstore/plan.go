@@ -161,7 +161,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 		Name: vm.Name, Running: isTrue(vm.Running, true), Autostart: isTrue(vm.Autostart, true),
 		Order: vm.BootOrder, Delay: time.Duration(vm.BootDelay), NoCOW: vm.NoCOW,
 	}
-	planned.Spec = specFor(want, vm, hostname, have)
+	planned.Spec = specFor(want, vm, hostname, have, facts.Files)
 	if problem := badName(vm.Name); problem != "" {
 		return planned, []step.Refusal{{Code: "vm-name", Where: vm.Name, What: problem, Hint: "rename the VM"}}
 	}
@@ -251,7 +251,21 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 		}
 		return nil
 	}
+	if have != nil {
+		if disk, ok := have.systemDisk(); ok && disk.Kind != "file" {
+			return []step.Refusal{{
+				Code: "disk-kind", Where: v.Name, What: "its disk is a " + disk.Kind + " disk, and hvinstall handles files only",
+				Hint: "leave the VM out of the layout: it is not touched then",
+			}}
+		}
+		if v.Spec.Disk != layoutDisk(vm, v.Spec) {
+			p.note("disk-kept", v.Name, "its disk is %s, and stays so", v.Spec.Disk)
+		}
+	}
 	file, there := facts.Files[v.Spec.Disk]
+	if there && have != nil && v.Spec.DiskFormat == formatRaw && file.Size > 0 {
+		file.Format, file.Virtual, file.Problem = formatRaw, file.Size, ""
+	}
 	if !there {
 		if have != nil && have.Persistent {
 			return []step.Refusal{{
@@ -265,7 +279,7 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 	if file.Problem != "" {
 		return []step.Refusal{{Code: "disk-image", Where: v.Name, What: v.Spec.Disk + " is no whole disk image: " + file.Problem, Hint: "move it away"}}
 	}
-	if file.Format != v.Spec.DiskFormat && !(file.Format == formatISO && v.Spec.DiskFormat == formatRaw) {
+	if file.Format != v.Spec.DiskFormat {
 		return []step.Refusal{{
 			Code: "disk-format", Where: v.Name, What: fmt.Sprintf("%s is %s, and the VM expects %s", v.Spec.Disk, file.Format, v.Spec.DiskFormat),
 			Hint: fmt.Sprintf("convert it: qemu-img convert -O %s", v.Spec.DiskFormat),
@@ -280,6 +294,14 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 		p.note("disk-larger", v.Name, "its disk has %s and disk_gb says %d; a disk is never shrunk", gib(file.Virtual), vm.DiskGB)
 	}
 	return nil
+}
+
+// layoutDisk is where the layout has the VM's disk.
+func layoutDisk(vm configs.VM, s Spec) string {
+	if vm.DiskImage != nil {
+		return filepath.Clean(vm.DiskImage.Dest)
+	}
+	return filepath.Join(s.Dir, vm.Name+".qcow2")
 }
 
 func (p *Plan) planAbsent(v VM, vm configs.VM, have *Domain, facts Facts) (VM, []step.Refusal) {

@@ -14,11 +14,11 @@ import (
 func probeLibvirt(ctx context.Context, c *connection, domainType string, facts *Facts) error {
 	facts.Libvirt.URI, facts.Libvirt.Local = c.uri.Redacted(), isLocal(c.uri.String())
 	l, err := c.get()
-	if err != nil {
+	facts.Libvirt.Reachable = err == nil
+	if !facts.Libvirt.Reachable {
 		facts.Libvirt.Why = err.Error()
 		return nil
 	}
-	facts.Libvirt.Reachable = true
 	if v, err := l.ConnectGetLibVersion(); err == nil {
 		facts.Libvirt.Version = fmt.Sprintf("%d.%d.%d", v/1000000, v/1000%1000, v%1000)
 	}
@@ -151,7 +151,7 @@ func (d *Domain) read() error {
 		}
 		d.Disks = append(d.Disks, DomainDisk{
 			Target: e.at("target").attr("dev"), Bus: e.at("target").attr("bus"),
-			Device: device, Path: path, Format: e.at("driver").attr("type"),
+			Device: device, Kind: e.attr("type"), Path: path, Format: e.at("driver").attr("type"),
 		})
 	}
 	for _, e := range devices.all("interface") {

@@ -99,7 +99,7 @@ func isTrue(b *bool, otherwise bool) bool {
 // specFor decides everything about one VM. have is the domain of that name,
 // nil when there is none: what a running system depends on (UUID, disk, MAC,
 // machine, firmware variables) is taken from it rather than made anew.
-func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) Spec {
+func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain, files map[string]File) Spec {
 	dir := filepath.Join(want.VMStoreRoot, vm.Name)
 	s := Spec{
 		Name: vm.Name, UUID: UUID(hostname, vm.Name), DomainType: want.DomainType, Machine: "q35",
@@ -130,7 +130,7 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) 
 		s.USB = append(s.USB, USB{Vendor: "0x" + trimHex(u.VendorID), Product: "0x" + trimHex(u.ProductID)})
 	}
 	if have != nil {
-		s.keep(have)
+		s.keep(have, files)
 	}
 	if s.MAC == "" {
 		s.MAC = MAC(hostname, vm.Name)
@@ -144,7 +144,7 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) 
 // keep takes over what an existing domain's guest depends on. A domain that
 // hvinstall made follows the layout in all else; one that it adopted keeps the
 // hardware that its guest was installed on.
-func (s *Spec) keep(have *Domain) {
+func (s *Spec) keep(have *Domain, files map[string]File) {
 	s.UUID = have.UUID
 	if have.NVRAM != "" {
 		s.NVRAM = have.NVRAM
@@ -155,10 +155,17 @@ func (s *Spec) keep(have *Domain) {
 	if have.Machine != "" && !isQ35(have.Machine) {
 		s.Machine = have.Machine
 	}
+	disk, hasDisk := have.systemDisk()
+	hasDisk = hasDisk && disk.Path != ""
 	if have.Ours && !have.Adopted {
+		// A snapshot puts an overlay in the disk's place; to go back to the
+		// file below it would lose all that was written since.
+		if _, there := files[disk.Path]; hasDisk && there {
+			s.Disk = disk.Path
+		}
 		return
 	}
-	if disk, ok := have.systemDisk(); ok {
+	if hasDisk {
 		s.Disk, s.DiskTarget, s.DiskBus = disk.Path, disk.Target, disk.Bus
 		if disk.Format != "" {
 			s.DiskFormat = disk.Format

@@ -169,7 +169,7 @@ func (w *worker) grow(v VM) step.Step {
 	return step.Step{
 		ID: w.id(v, "grow"), Title: fmt.Sprintf("grow the disk of %s to %d GiB", v.Name, v.Spec.DiskGB),
 		Check: func(context.Context) (step.State, string, error) {
-			file, err := inspect(path)
+			file, err := inspectDisk(path, v.Spec.DiskFormat)
 			switch {
 			case errors.Is(err, fs.ErrNotExist):
 				return step.Absent, "its disk is not there yet", nil
@@ -224,7 +224,7 @@ func (w *worker) growOnline(ctx context.Context, d libvirt.Domain, s Spec, want 
 // growFile grows the disk of a VM that is off. QEMU's lock on the file makes
 // it fail for one that was started meanwhile.
 func growFile(ctx context.Context, path, format string, want int64, report step.Reporter) error {
-	file, err := inspect(path)
+	file, err := inspectDisk(path, format)
 	if err != nil {
 		return err
 	}
