@@ -4,6 +4,7 @@ package unlock_test
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -222,4 +223,67 @@ func TestOSDiskMissing(t *testing.T) {
 	c.PoolWait = boot.Duration(3 * time.Second)
 	vm := machine{config: c, sticks: []string{"stick"}, without: []string{"os"}}.boot(t)
 	expect(t, vm, `(?s)WARNING: the OS disk is missing: looked for\s+nvme-QEMU_NVMe_Ctrl_NVOS\s+\(LUKS\s+00000001-aaaa-bbbb-cccc-dddddddddddd\);\s+it\s+is\s+waited\s+for`)
+}
+
+func TestLive(t *testing.T) {
+	f := fixed(t)
+	image, err := f.buildImage(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	squashfs, err := os.ReadFile(f.path("squashfs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	withImage, err := withModes(image, map[string]addition{"hvinstall/root.squashfs": {squashfs, 0o644}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		image  []byte
+		sticks []string
+		source string
+	}{
+		"stick": {image, []string{"stick", "live"}, liveUUID},
+		"ram":   {withImage, nil, "ram"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			initramfs := filepath.Join(t.TempDir(), "initramfs")
+			if err := os.WriteFile(initramfs, c.image, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			m := machine{sticks: c.sticks, append: "hvinstall.live=" + c.source}
+			said, r := booted(t, m.start(t, f, initramfs))
+			for _, want := range []string{"MOUNT overlay / overlay rw", "MARKER root", "LIVE root.squashfs"} {
+				if !strings.Contains(said, want) {
+					t.Errorf("the live system does not say %q:\n%s", want, said)
+				}
+			}
+			if !r.Live || r.SwitchRoot == 0 {
+				t.Errorf("the report: %+v", r)
+			}
+		})
+	}
+}
+
+// TestUdevKnowsTheMappings starts Debian's udevd after the init has made the
+// mappings, as systemd does: device units are ready, a degraded pool's, too.
+func TestUdevKnowsTheMappings(t *testing.T) {
+	c := config()
+	c.Pools[1].Degraded, c.PoolWait = boot.DegradedMount, boot.Duration(8*time.Second)
+	vm := machine{config: c, sticks: []string{"stick"}, without: []string{"hd2"}, append: "test.udev"}.boot(t)
+	said := expect(t, vm, `(?s)REPORT-END(.*?)UDEV-END`)[1]
+	for _, fs := range []string{rootFS, vmstoreFS, bulkFS} {
+		if !strings.Contains(said, "/dev/disk/by-uuid/"+fs+" ../../dm-") {
+			t.Errorf("no by-uuid link to %s", fs)
+		}
+	}
+	for line := range strings.Lines(said) {
+		if strings.HasPrefix(line, "DM ") && (strings.Contains(line, "SYSTEMD_READY=0") || !strings.Contains(line, "ID_FS_UUID=") || !strings.Contains(line, "DM_NAME=")) {
+			t.Errorf("not ready: %s", line)
+		}
+	}
+	if n := strings.Count(said, "DM DM_NAME=crypt"); n != 6 {
+		t.Errorf("%d mappings, want 6:\n%s", n, said)
+	}
 }

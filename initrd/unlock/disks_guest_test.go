@@ -65,6 +65,9 @@ func (f *fixture) makeDisks() error {
 			return err
 		}
 	}
+	if err := f.makeLive(root); err != nil {
+		return err
+	}
 	for i, d := range disks {
 		start := int64(mib)
 		if d.pool == "" {
@@ -88,6 +91,21 @@ func (f *fixture) makeDisks() error {
 		}
 	}
 	return nil
+}
+
+// makeLive makes a live medium with the same system as its image.
+func (f *fixture) makeLive(root string) error {
+	squashfs := f.path("squashfs")
+	if err := run("mksquashfs", root, squashfs, "-quiet", "-no-progress", "-comp", "zstd", "-Xcompression-level", "1", "-all-root"); err != nil {
+		return err
+	}
+	if err := run("mkfs.vfat", "-i", strings.ReplaceAll(liveUUID, "-", ""), "-C", f.path("live"), "34000"); err != nil {
+		return err
+	}
+	if err := run("mmd", "-i", f.path("live"), "::hvinstall"); err != nil {
+		return err
+	}
+	return run("mcopy", "-i", f.path("live"), squashfs, "::hvinstall/root.squashfs")
 }
 
 // makeRoot makes the folder that becomes the root file system.
@@ -115,7 +133,43 @@ func (f *fixture) makeRoot() (string, error) {
 			return "", err
 		}
 	}
+	// Debian's udevd and rules, for what they make of mappings that they did not
+	// see being made.
+	for _, program := range []string{"/lib/systemd/systemd-udevd", "/bin/udevadm", "/sbin/dmsetup"} {
+		if err := copyProgram(root, program); err != nil {
+			return "", err
+		}
+	}
+	for _, dir := range []string{"/lib/udev/rules.d"} {
+		if err := run("cp", "-r", "--parents", dir, root); err != nil {
+			return "", err
+		}
+	}
 	return root, nil
+}
+
+// copyProgram copies a program and the libraries that ldd names.
+func copyProgram(root, program string) error {
+	out, err := exec.Command("ldd", program).Output()
+	if err != nil {
+		return fmt.Errorf("%s: %w: apt-get install udev dmsetup", program, err)
+	}
+	files := []string{program}
+	for word := range strings.FieldsSeq(string(out)) {
+		if strings.HasPrefix(word, "/") {
+			files = append(files, word)
+		}
+	}
+	for _, f := range files {
+		target := filepath.Join(root, f)
+		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+			return err
+		}
+		if err := run("cp", "-L", f, target); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // makeDisk makes a disk with one LUKS partition at start, which is formatted
@@ -129,7 +183,7 @@ func (f *fixture) makeDisk(id, uuid, label string, start int64, key, plain strin
 	}
 	for _, args := range [][]string{
 		{"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--uuid", uuid, "--label", label, "--subsystem", "hvinstall", "--sector-size", "512",
-			"--pbkdf", "argon2id", "--pbkdf-memory", "32768", "--pbkdf-parallel", "1", "--pbkdf-force-iterations", "4",
+			"--pbkdf", "argon2id", "--pbkdf-memory", "1024", "--pbkdf-parallel", "1", "--pbkdf-force-iterations", "4",
 			"--key-slot", "1", luks, "-"},
 		{"cryptsetup", "luksAddKey", "-q", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-slot", "0", "--key-file", "-", luks, key},
 		{"cryptsetup", "luksDump", "-q", "--dump-volume-key", "--key-file", key, "--volume-key-file", volumeKey, luks},

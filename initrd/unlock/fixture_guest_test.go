@@ -24,6 +24,7 @@ import (
 const (
 	passphrase = "correct horse battery staple"
 	stickUUID  = "8B34-7D3C"
+	liveUUID   = "11AA-22BB"
 	rootFS     = "11111111-2222-3333-4444-555555555555"
 	vmstoreFS  = "22222222-2222-3333-4444-555555555555"
 	bulkFS     = "33333333-2222-3333-4444-555555555555"
@@ -49,6 +50,7 @@ var sticks = []testvm.Drive{
 	{ID: "stick", Model: testvm.USB, Serial: "USB001"},
 	{ID: "clone", Model: testvm.USB, Serial: "USB002"}, // the same VFAT serial, another key
 	{ID: "empty", Model: testvm.USB, Serial: "USB003"}, // the same VFAT serial, no key
+	{ID: "live", Model: testvm.USB, Serial: "USB004"},
 	{ID: "decoy", Model: testvm.SATA, Serial: "HD009"}, // the OS volume's LUKS label, another UUID
 }
 
@@ -96,9 +98,20 @@ echo "LEFT $(grep -E '/run/key|/sysroot' /proc/self/mounts | wc -l) $(ls -d /run
 echo "UDEV $(ls /run/udev/data | tr '\n' ' ')"
 echo "MAPPER $(cd /dev/mapper; for f in *; do echo -n "$f>$(readlink $f) "; done)"
 dmesg | grep -c 'hvinstall:' | sed 's/^/KMSG /'
+echo "LIVE $(ls /run/hvinstall/live /run/hvinstall/live/hvinstall 2>/dev/null | grep root.squashfs)"
 echo "PRINTK $(cut -f1 /proc/sys/kernel/printk)"
 echo REPORT-BEGIN; cat /run/hvinstall/boot.json; echo REPORT-END
-[ -e /testscript ] && . /testscript
+if grep -q test.udev /proc/cmdline; then
+	mount -t tmpfs tmpfs /tmp
+	/lib/systemd/systemd-udevd --daemon
+	udevadm trigger --action=add --type=subsystems; udevadm trigger --action=add --type=devices
+	udevadm settle --timeout=120
+	for d in /dev/dm-*; do
+		echo "DM $(udevadm info -q property $d | grep -E '^(DM_NAME|ID_FS_UUID|SYSTEMD_READY|TAGS|ID_BTRFS_READY)=' | tr '\n' ' ')"
+	done
+	for l in /dev/disk/by-uuid/* /dev/mapper/*; do echo "LINK $l $(readlink $l)"; done
+	echo UDEV-END
+fi
 poweroff -f
 `
 
@@ -106,7 +119,8 @@ poweroff -f
 type fixture struct {
 	dir    string
 	kernel testvm.Kernel
-	image  []byte
+	binary string
+	image  []byte // the initramfs of the host
 }
 
 var made struct {
@@ -140,7 +154,11 @@ func (f *fixture) make() error {
 	if f.dir, err = os.MkdirTemp("", "hvinstall-boot-"); err != nil {
 		return err
 	}
-	if f.image, err = buildImage(f.dir, f.kernel); err != nil {
+	if f.binary, err = buildBinary(f.dir); err != nil {
+		return err
+	}
+	c := config()
+	if f.image, err = f.buildImage(&c); err != nil {
 		return err
 	}
 	return f.makeDisks()
@@ -148,21 +166,22 @@ func (f *fixture) make() error {
 
 func (f fixture) path(id string) string { return filepath.Join(f.dir, id+".img") }
 
-// buildImage builds the binary and the initramfs that all tests share.
-func buildImage(dir string, kernel testvm.Kernel) ([]byte, error) {
-	binary := os.Getenv("HVINSTALL_BINARY")
-	if binary == "" {
-		binary = filepath.Join(dir, "hvinstall")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "hvinstall/cmd/hvinstall")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			return nil, fmt.Errorf("building hvinstall: %w: %s", err, out)
-		}
+// buildBinary builds hvinstall, unless HVINSTALL_BINARY names one.
+func buildBinary(dir string) (string, error) {
+	if binary := os.Getenv("HVINSTALL_BINARY"); binary != "" {
+		return binary, nil
 	}
-	c := config()
-	image, err := initrd.Build(initrd.Options{
-		Root: "/", Kernel: filepath.Base(kernel.Modules), Binary: binary, Config: &c,
-	})
+	binary := filepath.Join(dir, "hvinstall")
+	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "hvinstall/cmd/hvinstall")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("building hvinstall: %w: %s", err, out)
+	}
+	return binary, nil
+}
+
+func (f *fixture) buildImage(c *boot.Config) ([]byte, error) {
+	image, err := initrd.Build(initrd.Options{Root: "/", Kernel: f.kernel.Release, Binary: f.binary, Config: c})
 	return image.Data, err
 }
 
@@ -235,8 +254,14 @@ func (m machine) boot(t testing.TB) *testvm.VM {
 	if err := os.WriteFile(initramfs, image, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return m.start(t, f, initramfs)
+}
+
+// start boots any initramfs.
+func (m machine) start(t testing.TB, f fixture, initramfs string) *testvm.VM {
+	t.Helper()
 	c := testvm.Config{
-		Kernel: f.kernel.Image, Initrd: initramfs, Timeout: 4 * time.Minute, Screen: m.screen,
+		Kernel: f.kernel.Image, Initrd: initramfs, Timeout: 8 * time.Minute, Screen: m.screen,
 		Append: strings.TrimSpace("console=ttyS0 panic=-1 mitigations=off no_timer_check " + m.append),
 	}
 	all := sticks
@@ -275,7 +300,7 @@ func contains(list []string, s string) bool {
 // expect fails the test when the guest does not say it in time.
 func expect(t testing.TB, vm *testvm.VM, expression string) []string {
 	t.Helper()
-	found, err := vm.Expect(150*time.Second, expression)
+	found, err := vm.Expect(4*time.Minute, expression)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ const liveSlow = 10
 func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) error {
 	wanted, image := a.get("hvinstall.live"), imagePath(a)
 	if wanted == "" {
-		return errors.New("hvinstall.live= is not on the kernel command line; it names the medium by its VFAT serial, or says ram")
+		return errors.New("this initramfs has no boot.json, so it is a live medium's, and hvinstall.live= is not on the kernel command line; it names the medium by its VFAT serial, or says ram")
 	}
 	for _, dir := range []string{liveMedium, liveImage, liveWritable} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -27,6 +27,9 @@ func (c *consoles) shell() {
 		return
 	}
 	defer file.Close()
+	if err := exec.Command(busybox, "--install", "-s", "/bin").Run(); err != nil {
+		c.debug("shell: %v", err)
+	}
 	c.important("a shell, as rd.hvinstall.shell asks; 'exit' goes on with the boot")
 	cmd := exec.Command(busybox, "sh")
 	cmd.Env = []string{"PATH=/bin", "PS1=initramfs# ", "ENV=/etc/shellrc", "TERM=linux"}
