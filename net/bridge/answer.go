@@ -123,7 +123,7 @@ func ask(index int, peers []string, first bool) error {
 			entry.Family = netlink.FAMILY_V4
 		}
 		if first {
-			_ = netlink.NeighDel(entry) //nolint:errcheck // mostly there is none
+			_ = netlink.NeighDel(entry) // mostly there is none
 		}
 		entry.Flags = netlink.NTF_USE
 		err = netlink.NeighSet(entry)
@@ -143,6 +143,6 @@ func forgetNeighbours(index int) {
 		return
 	}
 	for i := range neighbours {
-		_ = netlink.NeighDel(&neighbours[i]) //nolint:errcheck // it ages out by itself
+		_ = netlink.NeighDel(&neighbours[i]) // it ages out by itself
 	}
 }

@@ -144,7 +144,7 @@ func (p Plan) networkdStep(env Env) step.Step {
 				return step.Foreign, "that system has no systemd-networkd; install the package systemd (Debian) or configure the bridge by that system's own means", nil
 			}
 			for _, link := range links {
-				if _, err := os.Lstat(filepath.Join(env.Root, link)); err != nil {
+				if !linkBelow(env.Root, link) {
 					return step.Absent, "systemd-networkd is not enabled", nil
 				}
 			}
@@ -161,6 +161,12 @@ func (p Plan) networkdStep(env Env) step.Step {
 			return nil
 		},
 	}
+}
+
+// linkBelow does not follow the link: it points into the target's own root.
+func linkBelow(root, name string) bool {
+	_, err := os.Lstat(filepath.Join(root, name))
+	return err == nil
 }
 
 func existsBelow(root, name string) bool {

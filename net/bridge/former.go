@@ -50,7 +50,7 @@ func formerFile(env Env, bridge string) string {
 func loadFormer(env Env, bridge string) (*former, error) {
 	text, err := os.ReadFile(formerFile(env, bridge))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil //nolint:nilnil // absent is an answer here, not an error
+		return nil, nil // absent is an answer here, not an error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading how the network was: %w", err)
@@ -124,7 +124,7 @@ func (p Plan) look() (*former, error) {
 	if f.Peers, err = peersOf(attrs.Index, routes); err != nil {
 		return nil, err
 	}
-	f.DisableIPv6, _ = readSysctl(disableIPv6, p.NIC) //nolint:errcheck // a kernel without IPv6 has nothing to restore
+	f.DisableIPv6, _ = readSysctl(disableIPv6, p.NIC) // a kernel without IPv6 has nothing to restore
 	return f, nil
 }
 

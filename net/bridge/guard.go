@@ -44,7 +44,7 @@ func Guard(stdin io.Reader) error {
 	}
 	word := make(chan string, 1)
 	go func() {
-		line, _ := in.ReadString('\n') //nolint:errcheck // an end without a word is the case that matters
+		line, _ := in.ReadString('\n') // an end without a word is the case that matters
 		word <- line
 	}()
 	select {
@@ -65,9 +65,9 @@ type guard struct {
 
 func startGuard(env Env, was *former, limit time.Duration) (*guard, error) {
 	if len(env.Guard) == 0 {
-		return nil, nil //nolint:nilnil // no guard was asked for
+		return nil, nil // no guard was asked for
 	}
-	cmd := exec.Command(env.Guard[0], env.Guard[1:]...) //nolint:noctx // it must outlive this process
+	cmd := exec.Command(env.Guard[0], env.Guard[1:]...) // it must outlive this process
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	// A session of its own: no terminal, no SIGHUP from one.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -109,6 +109,6 @@ func (g *guard) dismiss() error {
 // abandon ends a guard that never had anything to watch.
 func (g *guard) abandon() {
 	g.stdin.Close()
-	_ = g.cmd.Process.Kill() //nolint:errcheck // it may be gone
-	_ = g.cmd.Wait()         //nolint:errcheck // its end is what was asked for
+	_ = g.cmd.Process.Kill() // it may be gone
+	_ = g.cmd.Wait()         // its end is what was asked for
 }

@@ -62,7 +62,7 @@ func (p Plan) request(ctx context.Context, current netip.Addr, timeout time.Dura
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }() // the answer is in hand
 	// The identity that networkd will use at later boots: the MAC (RFC 2132,
 	// 9.14: hardware type 1, then the address).
 	modifiers := []dhcpv4.Modifier{

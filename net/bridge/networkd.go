@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,104 +71,6 @@ const keepText = `# Written by hvinstall: what was moved to the bridge stays unt
 [Network]
 KeepConfiguration=yes
 `
-
-// rememberFiles records what the hand-over overwrites.
-func (f *former) rememberFiles(p Plan, env Env) error {
-	if f.Files != nil {
-		return nil
-	}
-	f.Files = map[string]*string{}
-	folder := liveFolder(env)
-	names := []string{p.keepFile()}
-	for _, u := range p.Units() {
-		names = append(names, filepath.Join(folder, u.Name))
-	}
-	stale, err := p.staleUnits(folder)
-	if err != nil {
-		return err
-	}
-	for _, name := range append(names, stale...) {
-		text, err := os.ReadFile(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			f.Files[name] = nil
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("reading networkd's files: %w", err)
-		}
-		content := string(text)
-		f.Files[name] = &content
-	}
-	return nil
-}
-
-// restoreFiles puts networkd's files back, and tells it where any differed.
-func (f *former) restoreFiles() error {
-	changed := false
-	for path, content := range f.Files {
-		if content == nil {
-			err := os.Remove(path)
-			if err == nil {
-				changed = true
-			} else if !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("removing what the move wrote: %w", err)
-			}
-			continue
-		}
-		same, err := host.FileIs(path, []byte(*content), 0o644)
-		if err != nil {
-			return err
-		}
-		if same {
-			continue
-		}
-		changed = true
-		if err := host.WriteFile(path, []byte(*content), 0o644); err != nil {
-			return err
-		}
-	}
-	if !changed || !networkdRuns() {
-		return nil
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := reload(ctx, nil); err != nil {
-		return err
-	}
-	return f.settle(ctx)
-}
-
-// settle waits for networkd to configure the NIC by its old file. A reload
-// passes by a link that is just being configured by the new one, and that then
-// fails for want of the bridge; so it is told once more.
-func (f *former) settle(ctx context.Context) error {
-	nic, err := netlink.LinkByName(f.NIC)
-	if err != nil {
-		return fmt.Errorf("looking for %s: %w", f.NIC, err)
-	}
-	if !carrier(nic) {
-		return nil
-	}
-	for tries := range 3 {
-		state, file, err := linkState(nic.Attrs().Index)
-		if err != nil {
-			return err
-		}
-		if state == "unmanaged" && file == "" {
-			return nil // as before: another program's interface
-		}
-		if tries > 0 {
-			if _, err := (host.Cmd{Argv: []string{"networkctl", "reconfigure", f.NIC}}).Output(ctx); err != nil {
-				return fmt.Errorf("telling networkd to configure %s again: %w", f.NIC, err)
-			}
-		}
-		if awaitConfigured(ctx, nic, func(string) bool { return true }, 4*time.Second) == nil {
-			break
-		}
-	}
-	// A LAN without a DHCP server stays "configuring", as it was before.
-	return nil
-}
 
 func reload(ctx context.Context, log func(string, ...any)) error {
 	_, err := host.Cmd{Argv: []string{"networkctl", "reload"}, Log: log}.Output(ctx)
@@ -264,26 +165,4 @@ func linkState(index int) (state, file string, err error) {
 		}
 	}
 	return state, file, nil
-}
-
-// leaseIdentity reads, from networkd's record of the NIC's lease, the IAID
-// under which the server knows this host. The client identifier is 0xff, four
-// bytes of IAID, then the DUID (RFC 4361), which is the same for all links.
-func leaseIdentity(index int) identity {
-	text, err := os.ReadFile(fmt.Sprintf("/run/systemd/netif/leases/%d", index))
-	if err != nil {
-		return identity{}
-	}
-	for line := range strings.Lines(string(text)) {
-		value, found := strings.CutPrefix(strings.TrimSpace(line), "CLIENTID=")
-		if !found {
-			continue
-		}
-		id, err := hex.DecodeString(value)
-		if err != nil || len(id) < 7 || id[0] != 0xff {
-			return identity{}
-		}
-		return identity{IAID: fmt.Sprint(uint32(id[1])<<24 | uint32(id[2])<<16 | uint32(id[3])<<8 | uint32(id[4]))}
-	}
-	return identity{}
 }

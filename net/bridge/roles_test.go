@@ -21,7 +21,7 @@ const streamSize = 24 << 20
 
 // content is the same bytes on both ends.
 func content() io.Reader {
-	return io.LimitReader(rand.New(rand.NewSource(77)), streamSize) //nolint:gosec // a test pattern
+	return io.LimitReader(rand.New(rand.NewSource(77)), streamSize) // a test pattern
 }
 
 // serveRole is the router's HTTP server: /slow sends for about two seconds.

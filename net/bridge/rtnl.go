@@ -141,27 +141,26 @@ func stpOn(index int) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading the bridge's options: %w", err)
 	}
-	for _, m := range raw {
-		attrs, err := message(m).attributes(unix.SizeofIfInfomsg)
-		if err != nil {
+	if len(raw) == 0 {
+		return false, errors.New("the kernel tells no options of the bridge")
+	}
+	attrs, err := message(raw[0]).attributes(unix.SizeofIfInfomsg)
+	if err != nil {
+		return false, err
+	}
+	for _, kind := range []uint16{unix.IFLA_LINKINFO, nl.IFLA_INFO_DATA} {
+		if attrs, err = message(find(attrs, kind)).attributes(0); err != nil {
 			return false, err
 		}
-		for _, kind := range []uint16{unix.IFLA_LINKINFO, nl.IFLA_INFO_DATA} {
-			nested := find(attrs, kind)
-			if attrs, err = message(nested).attributes(0); err != nil {
-				return false, err
-			}
-		}
-		return u32(find(attrs, nl.IFLA_BR_STP_STATE)) != 0, nil
 	}
-	return false, nil
+	return u32(find(attrs, nl.IFLA_BR_STP_STATE)) != 0, nil
 }
 
 // linkByName returns nil for an interface that is not there.
 func linkByName(name string) (netlink.Link, error) {
 	link, err := netlink.LinkByName(name)
 	if errors.As(err, &netlink.LinkNotFoundError{}) {
-		return nil, nil //nolint:nilnil // absent is an answer here, not an error
+		return nil, nil // absent is an answer here, not an error
 	}
 	if err != nil {
 		return nil, fmt.Errorf("looking for interface %s: %w", name, err)

@@ -202,3 +202,19 @@ func TestRollbackOfAChangedBridge(t *testing.T) {
 		t.Errorf("it was\n%s\nand is\n%s", was, now)
 	}
 }
+
+func TestSTPIsSwitchedOff(t *testing.T) {
+	l := newLAN(t)
+	l.in(l.host, "sh", "-ec", "ip link add br0 type bridge stp_state 1 forward_delay 400; ip link set br0 address "+nicMAC+" up; ip link set nic0 master br0; ip addr add 192.168.77.30/24 dev br0")
+	first := l.mustApply(job{Want: static("192.168.77.30/24"), Env: l.env()})
+	if !strings.Contains(story(first), "STP is on") {
+		t.Errorf("no word of STP:\n%s", story(first))
+	}
+	if link := l.in(l.host, "ip", "-d", "link", "show", "br0"); !strings.Contains(link, "stp_state 0") {
+		t.Errorf("STP is still on:\n%s", link)
+	}
+	l.pings(l.host, "192.168.77.1")
+	if second := l.mustApply(job{Want: static("192.168.77.30/24"), Env: l.env()}); second.Changed != 0 {
+		t.Errorf("second run changed %d steps\n%s", second.Changed, story(second))
+	}
+}

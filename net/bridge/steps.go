@@ -1,7 +1,6 @@
 package bridge
 
 import (
-	"context"
 	"time"
 
 	"hvinstall/step"
@@ -52,6 +51,3 @@ func (p Plan) Steps(env Env) []step.Step {
 	add(p.qemuStep(env))
 	return steps
 }
-
-type check = func(context.Context) (step.State, string, error)
-type do = func(context.Context, step.Reporter) error

@@ -29,7 +29,7 @@ func inheritSysctls(from, to string) {
 			continue
 		}
 		if have, err := readSysctl(key, to); err == nil && have != value {
-			_ = writeSysctl(key, to, value) //nolint:errcheck // a setting that cannot be set keeps its default, which is safe
+			_ = writeSysctl(key, to, value) // a setting that cannot be set keeps its default, which is safe
 		}
 	}
 }

@@ -126,7 +126,7 @@ func makeExport(e configs.NFSExport, lan string, pools []Pool) (Export, *step.Re
 	if err != nil {
 		return refuse(fmt.Sprintf("mode %q is not octal", e.Mode), "write it as 0755")
 	}
-	export.Mode = os.FileMode(mode) //nolint:gosec // 12 bits; they stay Unix bits and are never printed as Go's
+	export.Mode = os.FileMode(mode) // 12 bits; they stay Unix bits and are never printed as Go's
 	export.Enforce = export.Owner != defaultOwner || export.Group != defaultOwner || or(e.Mode, defaultMode) != defaultMode
 	// Derived, so that a reinstalled host has the same: clients' mounts go on.
 	export.FSID = uuid.NewSHA1(uuid.NameSpaceURL, []byte("hvinstall:nfs:"+export.Pool.UUID+":"+export.Path)).String()

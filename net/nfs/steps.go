@@ -144,18 +144,15 @@ func (p Plan) enableStep(env Env, after []string) step.Step {
 		ID: "nfs/enable", Title: "serve NFS from the next boot on", After: after,
 		Detail: []string{"systemctl enable " + serverUnit},
 		Check: func(context.Context) (step.State, string, error) {
-			for _, folder := range []string{"usr/lib", "lib"} {
-				if _, err := os.Stat(filepath.Join(env.Root, folder, "systemd/system", serverUnit)); err != nil {
-					continue
-				}
-				for _, link := range []string{serverLink, reapplyLink} {
-					if _, err := os.Lstat(filepath.Join(env.Root, link)); err != nil {
-						return step.Absent, "/" + link + " is not there", nil
-					}
-				}
-				return step.Done, serverUnit + " is enabled", nil
+			if !there(env.Root, "usr/lib/systemd/system/"+serverUnit) && !there(env.Root, "lib/systemd/system/"+serverUnit) {
+				return step.Foreign, "that system has no NFS server; install the package nfs-kernel-server", nil
 			}
-			return step.Foreign, "that system has no NFS server; install the package nfs-kernel-server", nil
+			for _, link := range []string{serverLink, reapplyLink} {
+				if !there(env.Root, link) {
+					return step.Absent, "/" + link + " is not there", nil
+				}
+			}
+			return step.Done, serverUnit + " is enabled", nil
 		},
 		Do: func(ctx context.Context, report step.Reporter) error {
 			_, err := host.Cmd{
@@ -168,4 +165,10 @@ func (p Plan) enableStep(env Env, after []string) step.Step {
 			return nil
 		},
 	}
+}
+
+// there does not follow links: they point into the target's own root.
+func there(root, name string) bool {
+	_, err := os.Lstat(filepath.Join(root, name))
+	return err == nil
 }
