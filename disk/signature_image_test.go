@@ -129,26 +129,46 @@ var images = []struct {
 	make      string // a shell command; $F is the image
 	want      []Signature
 }{
-	{"luks1", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks1 --iter-time 1 --uuid 11111111-2222-3333-4444-555555555555 $F -",
-		[]Signature{{Type: "luks1", UUID: "11111111-2222-3333-4444-555555555555"}}},
-	{"luks2", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --iter-time 1 --label cryptroot --subsystem hvinstall --uuid 11111111-2222-3333-4444-555555555555 $F -",
-		[]Signature{{Type: "luks2", UUID: "11111111-2222-3333-4444-555555555555", Label: "cryptroot", Subsystem: "hvinstall"}}},
-	{"luks2-first-header-lost", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --iter-time 1 --label lost --uuid 11111111-2222-3333-4444-555555555555 $F - && dd if=/dev/zero of=$F bs=4096 count=1 conv=notrunc",
-		[]Signature{{Type: "luks2", UUID: "11111111-2222-3333-4444-555555555555", Label: "lost", Offset: 16384}}},
-	{"btrfs", "btrfs-progs", 256 << 20, "mkfs.btrfs -q -L bulk -U 11111111-2222-3333-4444-555555555555 $F",
-		[]Signature{{Type: "btrfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "bulk", Offset: 65536, Members: 1}}},
-	{"btrfs-two", "btrfs-progs", 256 << 20, "truncate -s 256M $F.2 && mkfs.btrfs -q -d raid1 -m raid1 -L pool -U 11111111-2222-3333-4444-555555555555 $F $F.2",
-		[]Signature{{Type: "btrfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "pool", Offset: 65536, Members: 2}}},
-	{"btrfs-first-lost", "btrfs-progs", 256 << 20, "mkfs.btrfs -q -L copy -U 11111111-2222-3333-4444-555555555555 $F && dd if=/dev/zero of=$F bs=1M count=1 conv=notrunc",
-		[]Signature{{Type: "btrfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "copy", Offset: 64 << 20, Members: 1}}},
-	{"ext2", "e2fsprogs", 4 << 20, "mkfs.ext2 -q -L two -U 11111111-2222-3333-4444-555555555555 $F",
-		[]Signature{{Type: "ext2", UUID: "11111111-2222-3333-4444-555555555555", Label: "two", Offset: 1024}}},
-	{"ext3", "e2fsprogs", 16 << 20, "mkfs.ext3 -q -L three -U 11111111-2222-3333-4444-555555555555 $F",
-		[]Signature{{Type: "ext3", UUID: "11111111-2222-3333-4444-555555555555", Label: "three", Offset: 1024}}},
-	{"ext4", "e2fsprogs", 16 << 20, "mkfs.ext4 -q -L four -U 11111111-2222-3333-4444-555555555555 $F",
-		[]Signature{{Type: "ext4", UUID: "11111111-2222-3333-4444-555555555555", Label: "four", Offset: 1024}}},
-	{"xfs", "xfsprogs", 300 << 20, "mkfs.xfs -q -L dat -m uuid=11111111-2222-3333-4444-555555555555 $F",
-		[]Signature{{Type: "xfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "dat"}}},
+	{
+		"luks1", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks1 --iter-time 1 --uuid 11111111-2222-3333-4444-555555555555 $F -",
+		[]Signature{{Type: "luks1", UUID: "11111111-2222-3333-4444-555555555555"}},
+	},
+	{
+		"luks2", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --iter-time 1 --label cryptroot --subsystem hvinstall --uuid 11111111-2222-3333-4444-555555555555 $F -",
+		[]Signature{{Type: "luks2", UUID: "11111111-2222-3333-4444-555555555555", Label: "cryptroot", Subsystem: "hvinstall"}},
+	},
+	{
+		"luks2-first-header-lost", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --iter-time 1 --label lost --uuid 11111111-2222-3333-4444-555555555555 $F - && dd if=/dev/zero of=$F bs=4096 count=1 conv=notrunc",
+		[]Signature{{Type: "luks2", UUID: "11111111-2222-3333-4444-555555555555", Label: "lost", Offset: 16384}},
+	},
+	{
+		"btrfs", "btrfs-progs", 256 << 20, "mkfs.btrfs -q -L bulk -U 11111111-2222-3333-4444-555555555555 $F",
+		[]Signature{{Type: "btrfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "bulk", Offset: 65536, Members: 1}},
+	},
+	{
+		"btrfs-two", "btrfs-progs", 256 << 20, "truncate -s 256M $F.2 && mkfs.btrfs -q -d raid1 -m raid1 -L pool -U 11111111-2222-3333-4444-555555555555 $F $F.2",
+		[]Signature{{Type: "btrfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "pool", Offset: 65536, Members: 2}},
+	},
+	{
+		"btrfs-first-lost", "btrfs-progs", 256 << 20, "mkfs.btrfs -q -L copy -U 11111111-2222-3333-4444-555555555555 $F && dd if=/dev/zero of=$F bs=1M count=1 conv=notrunc",
+		[]Signature{{Type: "btrfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "copy", Offset: 64 << 20, Members: 1}},
+	},
+	{
+		"ext2", "e2fsprogs", 4 << 20, "mkfs.ext2 -q -L two -U 11111111-2222-3333-4444-555555555555 $F",
+		[]Signature{{Type: "ext2", UUID: "11111111-2222-3333-4444-555555555555", Label: "two", Offset: 1024}},
+	},
+	{
+		"ext3", "e2fsprogs", 16 << 20, "mkfs.ext3 -q -L three -U 11111111-2222-3333-4444-555555555555 $F",
+		[]Signature{{Type: "ext3", UUID: "11111111-2222-3333-4444-555555555555", Label: "three", Offset: 1024}},
+	},
+	{
+		"ext4", "e2fsprogs", 16 << 20, "mkfs.ext4 -q -L four -U 11111111-2222-3333-4444-555555555555 $F",
+		[]Signature{{Type: "ext4", UUID: "11111111-2222-3333-4444-555555555555", Label: "four", Offset: 1024}},
+	},
+	{
+		"xfs", "xfsprogs", 300 << 20, "mkfs.xfs -q -L dat -m uuid=11111111-2222-3333-4444-555555555555 $F",
+		[]Signature{{Type: "xfs", UUID: "11111111-2222-3333-4444-555555555555", Label: "dat"}},
+	},
 	{"fat12", "dosfstools", 2 << 20, "mkfs.vfat -F 12 -i 8B347D3C -n TWELVE $F", []Signature{{Type: "vfat", UUID: "8B34-7D3C", Label: "TWELVE"}}},
 	{"fat16", "dosfstools", 32 << 20, "mkfs.vfat -F 16 -i 8B347D3C -n 'SIX TEEN' $F", []Signature{{Type: "vfat", UUID: "8B34-7D3C", Label: "SIX TEEN"}}},
 	{"fat32", "dosfstools", 64 << 20, "mkfs.vfat -F 32 -i 8B347D3C -n KEYS $F", []Signature{{Type: "vfat", UUID: "8B34-7D3C", Label: "KEYS"}}},

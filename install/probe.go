@@ -121,9 +121,19 @@ func parseCPUVendor(text string) string {
 // runs in, as systemd-detect-virt does.
 func virtualisation(vendor, product, cpuinfo string) string {
 	names := []struct{ dmi, name string }{
-		{"QEMU", "qemu"}, {"KVM", "kvm"}, {"VMware", "vmware"}, {"VirtualBox", "oracle"}, {"innotek", "oracle"},
-		{"Xen", "xen"}, {"Bochs", "bochs"}, {"Parallels", "parallels"}, {"Virtual Machine", "microsoft"},
-		{"Amazon EC2", "amazon"}, {"Google Compute Engine", "google"}, {"OpenStack", "kvm"}, {"BHYVE", "bhyve"},
+		{"QEMU", "qemu"},
+		{"KVM", "kvm"},
+		{"VMware", "vmware"},
+		{"VirtualBox", "oracle"},
+		{"innotek", "oracle"},
+		{"Xen", "xen"},
+		{"Bochs", "bochs"},
+		{"Parallels", "parallels"},
+		{"Virtual Machine", "microsoft"},
+		{"Amazon EC2", "amazon"},
+		{"Google Compute Engine", "google"},
+		{"OpenStack", "kvm"},
+		{"BHYVE", "bhyve"},
 	}
 	for _, n := range names {
 		if strings.Contains(vendor+" "+product, n.dmi) {
