@@ -128,12 +128,11 @@ func (d *depot) driversOf(modaliases []string) []string {
 func Modaliases() ([]string, error) {
 	seen := map[string]bool{}
 	err := filepath.WalkDir("/sys/devices", func(path string, entry fs.DirEntry, err error) error {
-		// Devices come and go while they are walked.
-		if err != nil || entry.Name() != "modalias" {
-			return nil
-		}
-		if data, err := os.ReadFile(path); err == nil {
-			seen[strings.TrimSpace(string(data))] = true
+		// Devices come and go while they are walked: what is gone is left out.
+		if err == nil && entry.Name() == "modalias" {
+			if data, err := os.ReadFile(path); err == nil {
+				seen[strings.TrimSpace(string(data))] = true
+			}
 		}
 		return nil
 	})

@@ -53,13 +53,12 @@ func Main() {
 	if mountErr != nil {
 		con.warn("%v", mountErr)
 	}
-	if err := start(con, arguments, started); err != nil {
-		con.warn("%v", err)
-		con.shellOrHalt(arguments)
-	}
+	con.warn("%v", start(con, arguments, started))
+	con.shellOrHalt(arguments)
 }
 
-// start decides between the live medium and an installed host.
+// start decides between the live medium and an installed host. It returns only
+// with what keeps the boot from going on.
 func start(con *consoles, arguments arguments, started float64) error {
 	modules, err := readModules()
 	if err != nil {
