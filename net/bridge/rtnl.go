@@ -106,7 +106,7 @@ func newBridge(name string, mac []byte, mtu int) error {
 	request.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	request.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, mac))
 	request.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
-	request.AddData(bridgeOptions())
+	request.AddData(bridgeOptions(nl.IFLA_BR_STP_STATE, nl.IFLA_BR_FORWARD_DELAY))
 	_, err := request.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
@@ -117,17 +117,20 @@ func stpOff(index int) error {
 	header := nl.NewIfInfomsg(unix.AF_UNSPEC)
 	header.Index = int32(index)
 	request.AddData(header)
-	request.AddData(bridgeOptions())
+	// Alone: while STP is on, the kernel refuses a forwarding delay of 0.
+	request.AddData(bridgeOptions(nl.IFLA_BR_STP_STATE))
 	_, err := request.Execute(unix.NETLINK_ROUTE, 0)
 	return err
 }
 
-func bridgeOptions() *nl.RtAttr {
+// bridgeOptions sets options of a bridge to 0.
+func bridgeOptions(options ...int) *nl.RtAttr {
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("bridge"))
 	data := info.AddRtAttr(nl.IFLA_INFO_DATA, nil)
-	data.AddRtAttr(nl.IFLA_BR_STP_STATE, nl.Uint32Attr(0))
-	data.AddRtAttr(nl.IFLA_BR_FORWARD_DELAY, nl.Uint32Attr(0))
+	for _, option := range options {
+		data.AddRtAttr(option, nl.Uint32Attr(0))
+	}
 	return info
 }
 

@@ -205,7 +205,10 @@ func TestRollbackOfAChangedBridge(t *testing.T) {
 
 func TestSTPIsSwitchedOff(t *testing.T) {
 	l := newLAN(t)
-	l.in(l.host, "sh", "-ec", "ip link add br0 type bridge stp_state 1 forward_delay 400; ip link set br0 address "+nicMAC+" up; ip link set nic0 master br0; ip addr add 192.168.77.30/24 dev br0")
+	l.in(l.host, "sh", "-ec", "ip link add br0 type bridge stp_state 1 forward_delay 200; ip link set br0 address "+nicMAC+" up; ip link set nic0 master br0; ip addr add 192.168.77.30/24 dev br0")
+	l.await("STP to let the port forward", 15*time.Second, func() bool {
+		return strings.Contains(l.in(l.host, "bridge", "link", "show", "dev", "nic0"), "state forwarding")
+	})
 	first := l.mustApply(job{Want: static("192.168.77.30/24"), Env: l.env()})
 	if !strings.Contains(story(first), "STP is on") {
 		t.Errorf("no word of STP:\n%s", story(first))
