@@ -55,7 +55,7 @@ var forms = sync.OnceValue(func() map[string]*compiled {
 		"sha256":        {pattern: hex + `{64}`, what: "a SHA-256 sum: 64 hex digits", example: strings.Repeat("0123456789abcdef", 4)},
 		"checksum":      {pattern: `sha256:` + hex + `{64}|sha512:` + hex + `{128}|sha(?:256|512):` + urlForm, what: "sha256:HEX (64 digits), sha512:HEX (128 digits), or sha256: and the address of a sums file", example: "sha256:https://example.org/SHA256SUMS", fix: fixChecksum},
 		"flake":         {pattern: `[A-Za-z0-9./][A-Za-z0-9+.:/?=&%@_~-]*#[A-Za-z0-9_][A-Za-z0-9_.-]*`, what: "a flake reference with the host's attribute, such as github:me/infra#hypervisor", fix: fixFlake},
-		"nix_import":    {pattern: nixName + `(?:\.(?:` + nixName + `|"[^"\\$]*"))*|\.{0,2}/` + pathChars + `+(?:/` + pathChars + `+)*|<[A-Za-z0-9._+/-]+>`, what: "a Nix attribute path such as flake.modules.nixos.tailscale, or a path such as ./gpu.nix", example: "flake.modules.nixos.tailscale"},
+		"nix_import":    {pattern: nixName + `(?:\.(?:` + nixName + `|"[^"\\$]*"))*|\.{0,2}/` + pathChars + `+(?:/` + pathChars + `+)*|<[A-Za-z0-9._+/-]+>|\([^\x00-\x1f]*\)`, what: "a Nix attribute path such as flake.modules.nixos.tailscale, a path such as ./gpu.nix, or an expression in parentheses", example: "flake.modules.nixos.tailscale"},
 		"nix_option":    {pattern: nixName + `(?:\.(?:` + nixName + `|"[^"\\$]+"|[0-9]+))*`, what: "a NixOS option's dotted name", example: "services.fstrim.enable"},
 		"state_version": {pattern: `[0-9]{2}\.(?:05|11)`, what: "a NixOS release such as 25.11"},
 		"fat_name":      {pattern: `[A-Za-z0-9_][A-Za-z0-9._-]{0,63}`, what: "a plain file name: letters, digits and . _ -, at most 64", more: checkFATName},

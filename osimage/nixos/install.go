@@ -141,7 +141,7 @@ func (j Job) argv() []string {
 	switch {
 	case j.Source.Flake != "":
 		argv = append(argv, "--flake", j.Source.Flake+"#"+j.Source.Attr)
-	case j.Source.File != "" && !j.module():
+	case !j.module():
 		argv = append(argv, "--file", j.Source.File)
 	}
 	return argv

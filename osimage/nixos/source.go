@@ -9,13 +9,13 @@ import (
 // Source is where nixos-install takes the system from.
 type Source struct {
 	// Flake is the reference without its attribute, Attr the attribute; both
-	// empty where File or the plain configuration below the root is used.
+	// empty where File is used.
 	Flake, Attr string
 	// File is given to --file, or, where it is a module (configuration.nix), by
 	// NIXOS_CONFIG.
 	File string
 	// Modules is the folder that the generated files are written into; empty
-	// where the source cannot be written to.
+	// for a remote flake, which cannot be written to.
 	Modules string
 	// Checkout is the flake's folder on this machine, empty for a remote one.
 	Checkout string
@@ -60,7 +60,7 @@ func MakeSource(in Input, root, layoutDir string) (Source, error) {
 		}
 		return s, nil
 	}
-	return Source{Modules: filepath.Join(root, "etc/nixos")}, nil
+	return Source{}, fmt.Errorf("os.nixos needs flake or file; without a flake, file: %s/etc/nixos/configuration.nix has the modules placed there", strings.TrimSuffix(root, "/"))
 }
 
 // localFlake tells a flake on this machine from a remote one, by the forms of
@@ -97,11 +97,8 @@ func (s Source) installable() string {
 
 // called is the source in a person's words.
 func (s Source) called() string {
-	switch {
-	case s.Flake != "":
+	if s.Flake != "" {
 		return s.Flake + "#" + s.Attr
-	case s.File != "":
-		return s.File
 	}
-	return filepath.Join(s.Modules, "configuration.nix")
+	return s.File
 }

@@ -378,6 +378,7 @@ func TestOwnFilesAreKept(t *testing.T) {
 func TestOwnFilesStopAnInstallWithoutFlake(t *testing.T) {
 	r := newRig(t)
 	r.job.Input.Layout.OS.NixOS.Flake = ""
+	r.job.Input.Layout.OS.NixOS.File = filepath.Join(r.job.Root, "etc/nixos/configuration.nix")
 	r.source()
 	own := filepath.Join(r.job.Root, "etc/nixos/luks.nix")
 	if err := os.MkdirAll(filepath.Dir(own), 0o755); err != nil {
@@ -397,7 +398,7 @@ func TestOwnFilesStopAnInstallWithoutFlake(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.done()
-	if !strings.HasSuffix(r.calls(), "argv --root "+r.job.Root+" --no-root-password --no-channel-copy\n") {
+	if !strings.HasSuffix(r.calls(), "argv --root "+r.job.Root+" --no-root-password --no-channel-copy\nNIXOS_CONFIG="+r.job.Source.File+"\n") {
 		t.Errorf("nixos-install was called as\n%s", r.calls())
 	}
 }
@@ -574,8 +575,12 @@ func TestMakeSource(t *testing.T) {
 	}
 	in = hypervisor()
 	in.Layout.OS.NixOS.Flake = ""
-	if got, _ := MakeSource(in, "/mnt/target", "/"); got != (Source{Modules: "/mnt/target/etc/nixos"}) {
-		t.Errorf("MakeSource without a flake = %+v", got)
+	if _, err := MakeSource(in, "/mnt/target", "/"); err == nil || !strings.Contains(err.Error(), "file: /mnt/target/etc/nixos/configuration.nix") {
+		t.Errorf("MakeSource without flake and file: %v, want the way out", err)
+	}
+	in.Layout.OS.NixOS.File = "/mnt/target/etc/nixos/configuration.nix"
+	if got, err := MakeSource(in, "/mnt/target", "/"); err != nil || got != (Source{File: in.Layout.OS.NixOS.File, Modules: "/mnt/target/etc/nixos"}) {
+		t.Errorf("MakeSource with a file = %+v, %v", got, err)
 	}
 }
 
