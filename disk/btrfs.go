@@ -79,6 +79,9 @@ func (fs FilesystemPlan) members() ([]member, error) {
 // make formats the file system. It is called only while every disk below is
 // still being made, so --force overwrites nothing but an earlier attempt.
 func (fs FilesystemPlan) make(ctx context.Context, log func(string, ...any)) error {
+	if err := fs.forget(); err != nil {
+		return err
+	}
 	argv := []string{"mkfs.btrfs", "--quiet", "--force", "--label", fs.Label, "--uuid", fs.UUID}
 	if fs.RAID1 {
 		argv = append(argv, "--data", "raid1", "--metadata", "raid1")
@@ -95,6 +98,7 @@ func (fs FilesystemPlan) make(ctx context.Context, log func(string, ...any)) err
 const (
 	btrfsSubvolCreate = 0x5000940e
 	btrfsScanDevice   = 0x50009404
+	btrfsForgetDevice = 0x50009405
 	btrfsFSInfo       = 0x8400941f
 )
 
@@ -111,7 +115,15 @@ func btrfsIoctl(fd int, request uintptr, argument unsafe.Pointer) error {
 }
 
 // scan tells the kernel of every member, which a mount needs.
-func (fs FilesystemPlan) scan() error {
+func (fs FilesystemPlan) scan() error { return fs.control(btrfsScanDevice) }
+
+// forget makes the kernel forget an earlier attempt on the same devices. It
+// would take both attempts for one file system, whose UUID is the same, and
+// refuse to mount it for its doubled devices.
+func (fs FilesystemPlan) forget() error { return fs.control(btrfsForgetDevice) }
+
+// control gives the kernel's btrfs one command for each member.
+func (fs FilesystemPlan) control(command uintptr) error {
 	control, err := os.OpenFile("/dev/btrfs-control", os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("%w; the kernel lacks btrfs (modprobe btrfs)", err)
@@ -120,7 +132,11 @@ func (fs FilesystemPlan) scan() error {
 	for _, device := range fs.Devices {
 		var args btrfsVolArgs
 		copy(args.name[:len(args.name)-1], device)
-		if err := btrfsIoctl(int(control.Fd()), btrfsScanDevice, unsafe.Pointer(&args)); err != nil {
+		err := btrfsIoctl(int(control.Fd()), command, unsafe.Pointer(&args))
+		if command == btrfsForgetDevice && errors.Is(err, unix.ENOENT) {
+			continue // it knows none
+		}
+		if err != nil {
 			return fmt.Errorf("telling the kernel of %s: %w", device, err)
 		}
 	}

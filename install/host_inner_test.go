@@ -149,7 +149,9 @@ func teardown(t *testing.T) {
 	for _, d := range disks(t) {
 		blank(t, d)
 	}
-	sh(t, "udevadm settle")
+	// The kernel remembers devices of file systems past; the next ones have the
+	// same UUIDs and may get other device numbers.
+	sh(t, "udevadm settle; btrfs device scan --forget")
 }
 
 // disks are the guest's disks by kernel name.
