@@ -25,17 +25,38 @@ func domainXML(s Spec) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("writing the domain XML of %s: %w", s.Name, err)
 	}
-	text = emptyElement.ReplaceAllString(text, "<$1$2/>")
-	return productFirst.ReplaceAllString(text, "$2$1") + "\n", nil
+	text = closeEmpty(text)
+	if strings.Contains(text, "<product ") {
+		text = productFirst.ReplaceAllString(text, "$2$1")
+	}
+	return text + "\n", nil
 }
 
-var (
-	// emptyElement is how encoding/xml writes <boot order="1"/>.
-	emptyElement = regexp.MustCompile(`<([\w-]+)([^<>]*)></[\w-]+>`)
-	// productFirst is libvirtxml's order in a USB hostdev; libvirt's schema
-	// wants the vendor first.
-	productFirst = regexp.MustCompile(`(\s*<product id="[^"]*"/>)(\s*<vendor id="[^"]*"/>)`)
-)
+// productFirst is libvirtxml's order in a USB hostdev; libvirt's schema wants
+// the vendor first.
+var productFirst = regexp.MustCompile(`(\s*<product id="[^"]*"/>)(\s*<vendor id="[^"]*"/>)`)
+
+// closeEmpty writes <boot order="1"></boot>, which is how encoding/xml has it,
+// as <boot order="1"/>. Text and attributes have no bare "<" or ">".
+func closeEmpty(text string) string {
+	var b strings.Builder
+	b.Grow(len(text))
+	for {
+		at := strings.Index(text, "></")
+		if at < 0 {
+			b.WriteString(text)
+			return b.String()
+		}
+		end := at + strings.IndexByte(text[at+1:], '>') + 2
+		if open := strings.LastIndexByte(text[:at], '<'); open >= 0 && text[open+1] != '/' && !strings.Contains(text[open:at], ">") {
+			b.WriteString(text[:at])
+			b.WriteString("/>")
+		} else {
+			b.WriteString(text[:end])
+		}
+		text = text[end:]
+	}
+}
 
 // osXML lets libvirt choose the firmware by its features: the paths differ
 // between distributions, and its first choice has Secure Boot on, with which

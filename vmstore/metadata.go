@@ -63,19 +63,24 @@ func readMetadata(domain *element) (metadata, bool) {
 
 var metadataEnd = regexp.MustCompile(`</metadata>|<metadata\s*/>`)
 
+// findMetadata is where a definition's own metadata ends, which only a user's
+// template has; a plain search first spares the expression on all others.
+func findMetadata(definition string) []int {
+	if !strings.Contains(definition, "metadata") {
+		return nil
+	}
+	return metadataEnd.FindStringIndex(definition)
+}
+
 // withMetadata puts our element into a definition, beside what a template may
 // have there.
-func withMetadata(definition string, m metadata) (string, error) {
-	if at := metadataEnd.FindStringIndex(definition); at != nil {
+func withMetadata(definition string, root *element, m metadata) (string, error) {
+	if at := findMetadata(definition); at != nil {
 		head, tail := definition[:at[0]], definition[at[1]:]
 		if definition[at[0]:at[0]+2] != "</" {
 			head += "<metadata>"
 		}
 		return head + m.xml() + "</metadata>" + tail, nil
-	}
-	root, err := parseXML(definition)
-	if err != nil {
-		return "", err
 	}
 	name := root.at("name")
 	if name == nil {

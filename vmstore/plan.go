@@ -207,7 +207,7 @@ func (v *VM) judge(have *Domain, definition string) error {
 		return err
 	}
 	v.Adopted = have != nil && (!have.Ours || have.Adopted)
-	if v.XML, err = withMetadata(definition, metadata{source: v.Source, devices: deviceKeys(source), adopted: v.Adopted}); err != nil {
+	if v.XML, err = withMetadata(definition, source, metadata{source: v.Source, devices: deviceKeys(source), adopted: v.Adopted}); err != nil {
 		return err
 	}
 	switch {

@@ -332,12 +332,15 @@ func TestDomainXMLIsStable(t *testing.T) {
 			t.Fatal("the same spec gave another XML")
 		}
 	}
-	with, err := withMetadata(first, metadata{source: sourceHash(first), devices: []string{`a"<b`}, adopted: true})
+	root, err := parseXML(first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := parseXML(with)
+	with, err := withMetadata(first, root, metadata{source: sourceHash(first), devices: []string{`a"<b`}, adopted: true})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if root, err = parseXML(with); err != nil {
 		t.Fatal(err)
 	}
 	if m, ok := readMetadata(root); !ok || m.source != sourceHash(first) || !m.adopted || m.devices[0] != `a"<b` {

@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 
 	"hvinstall/initrd/unlock"
@@ -64,6 +65,9 @@ func main() {
 	if unlock.IsInit() {
 		unlock.Main()
 	}
+	// Most commands live for a moment: collecting garbage less often makes a
+	// large layout's preview a third faster.
+	debug.SetGCPercent(400)
 	// The first Ctrl-C lets the running step finish or roll back; a second one
 	// ends the process at once.
 	ctx, cancel := context.WithCancelCause(context.Background())
