@@ -10,7 +10,7 @@ import (
 
 // drivers are loaded in this order; the paths are below kernel/.
 var drivers = []string{
-	"drivers/virtio/virtio.ko", "drivers/virtio/virtio_ring.ko",
+	"drivers/virtio/virtio_ring.ko", "drivers/virtio/virtio.ko",
 	"drivers/virtio/virtio_pci_modern_dev.ko", "drivers/virtio/virtio_pci_legacy_dev.ko", "drivers/virtio/virtio_pci.ko",
 	"net/core/failover.ko", "drivers/net/net_failover.ko", "drivers/net/virtio_net.ko",
 	"drivers/input/evdev.ko", "drivers/acpi/button.ko",
@@ -23,10 +23,9 @@ const initScript = `#!/bin/busybox sh
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
-for m in %s; do insmod /lib/$m 2>/dev/null; done
 exec >/dev/console 2>&1 </dev/console
+for m in %s; do insmod /lib/$m || echo "appliance: no $m"; done
 echo "appliance: %s is up"
-for f in /proc/device-tree /dev/vda; do [ -b $f ] && echo "appliance: disk $(cat /sys/class/block/vda/size) sectors"; done
 (for e in /dev/input/event*; do (head -c 1 $e >/dev/null && echo "appliance: power button" && poweroff -f) & done; wait) &
 if [ -d /sys/class/net/eth0 ]; then
   ip link set eth0 up
