@@ -5,7 +5,6 @@ package nfs
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -34,11 +33,7 @@ func run(t *testing.T, argv ...string) string {
 
 // try is a command in a client; ok says whether it worked.
 func try(client, script string) (output string, ok bool) {
-	started := time.Now()
 	out, err := exec.Command("ip", "netns", "exec", client, "timeout", "60", "sh", "-ec", script).CombinedOutput()
-	if took := time.Since(started); took > time.Second {
-		fmt.Printf("%s: %s took %s\n", client, script, took.Round(100*time.Millisecond))
-	}
 	return strings.TrimSpace(string(out)), err == nil
 }
 
@@ -168,7 +163,7 @@ func TestExports(t *testing.T) {
 	}
 	// Without the filter, the exports still keep strangers out.
 	run(t, "nft", "delete", "table", "inet", filterTable)
-	for _, e := range plan.Exports[:2] {
+	for _, e := range plan.Exports[:1] {
 		if out, ok := mount("stranger", "172.16.9.1", e.Path); ok {
 			t.Errorf("without the filter a stranger mounts %s: %s", e.Path, out)
 		}
@@ -262,8 +257,11 @@ func check(t *testing.T, plan Plan, served map[string][]string) {
 		}
 		for _, e := range plan.Exports {
 			want := strings.Contains(" "+strings.Join(may, " ")+" ", " "+e.Path+" ")
+			if c.name != "lan" && !strings.HasSuffix(e.Path, "-vm") {
+				continue // one that it may mount and one that it may not are enough: each takes seconds
+			}
 			if c.name == "stranger" && e.Path != "/mnt/bulk/apps-vm" {
-				continue // each takes seconds: the filter drops
+				continue
 			}
 			if out, ok := mount(c.name, c.server, e.Path); ok != want {
 				t.Errorf("%s mounts %s: %v, want %v\n%s", c.name, e.Path, ok, want, out)
