@@ -146,7 +146,16 @@ func wrongDisk(d disk.Disk) []string {
 		}
 		seen[id] = true
 	}
+	typed := func(where string, signatures []disk.Signature) {
+		for _, s := range signatures {
+			if s.Type == "" {
+				say("%s has a signature without a type", where)
+			}
+		}
+	}
+	typed("it", d.Signatures)
 	for _, p := range d.Partitions {
+		typed(fmt.Sprintf("partition %d", p.Number), p.Signatures)
 		if p.Number < 0 || p.Number > math.MaxInt16 {
 			say("it has a partition of number %d", p.Number)
 		}

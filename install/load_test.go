@@ -38,6 +38,7 @@ func TestLoadFactsErrors(t *testing.T) {
 		{`"ata-A_1"`, `"ata-A_1", "ata-A_1"`, "is there twice"},
 		{`"rotational": true}`, `"rotational": true}, {"name": "sda", "size": 1000, "logical_sector": 512, "physical_sector": 512, "rotational": true}`, `the disk "sda" is there twice`},
 		{`"rotational": true}`, `"rotational": true, "partitions": [{"number": 1, "start": 900, "size": 200}]}`, "ends beyond the disk"},
+		{`"rotational": true}`, `"rotational": true, "signatures": [{"label": "x"}]}`, "a signature without a type"},
 		{`"available": 50`, `"available": 500`, "more memory is available"},
 		{`"nics": []`, `"nics": [{"name": "a-name-of-17-bytes", "kind": "physical", "up": true, "carrier": true, "mtu": 1500}]`, "more than 15 bytes"},
 	} {
