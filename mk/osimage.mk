@@ -10,7 +10,7 @@ live: build os-image ## build/live.img, the live stick (written without root)
 	bash mk/live.sh $(OS_IMAGE) build/live.img
 
 .PHONY: test-e2e test-e2e-long test-osimage-loop
-test-osimage-loop: ## the image is unpacked with all it has (root, loop devices)
+test-osimage-loop: os-image ## the image is unpacked with all it has (root, loop devices)
 	go test -tags loop -count=1 ./osimage/...
 
 E2E_TIMEOUT ?= 45m
@@ -25,3 +25,8 @@ bench-unpack: ## unpacking the image, against unsquashfs alone on the same file 
 
 CHECK_SUITES += test-osimage-loop test-e2e
 CHECK_LONG_SUITES += test-e2e-long
+
+test-osimage-guest: ## boot entries on a real ESP (a small QEMU guest)
+	go test -tags guest -count=1 -run TestInGuest ./osimage
+
+CHECK_SUITES += test-osimage-guest

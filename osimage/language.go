@@ -23,18 +23,39 @@ func (p Plan) localeStep(env Env, after []string) step.Step {
 			return state, why, err
 		}
 		made, err := localeMade(ctx, env.Root, p.Locale.Lang)
-		if err != nil || made {
-			return step.Done, "", err
+		if err != nil {
+			return step.Absent, "", err
 		}
-		return step.Absent, p.Locale.Lang + " is not made", nil
+		if !made {
+			return step.Absent, p.Locale.Lang + " is not made", nil
+		}
+		if !keyboardCached(env.Root) {
+			return step.Absent, "the console's keyboard is not compiled", nil
+		}
+		return step.Done, "", nil
 	}
 	files.Do = func(ctx context.Context, report step.Reporter) error {
 		if err := p.makeLocale(ctx, env.Root, report); err != nil {
 			return err
 		}
-		return do(ctx, report)
+		if err := do(ctx, report); err != nil {
+			return err
+		}
+		// Else the first boot compiles it, which a slow machine takes minutes for.
+		return host.Cmd{Argv: []string{"chroot", env.Root, "setupcon", "--save-only"}, Log: report.Log}.Run(ctx)
 	}
 	return files
+}
+
+// keyboardCached reports whether console-setup has compiled the keyboard after
+// it was last changed: that is what its own service looks at.
+func keyboardCached(root string) bool {
+	source, err := os.Stat(filepath.Join(root, "etc/default/keyboard"))
+	if err != nil {
+		return false
+	}
+	compiled, err := os.Stat(filepath.Join(root, "etc/console-setup/cached_setup_terminal.sh"))
+	return err == nil && compiled.ModTime().After(source.ModTime())
 }
 
 func (p Plan) makeLocale(ctx context.Context, root string, report step.Reporter) error {

@@ -40,9 +40,9 @@ func MakeSource(in Input, root, layoutDir string) (Source, error) {
 			attr = in.Layout.Hostname
 		}
 		s := Source{Flake: ref, Attr: attr}
-		if dir, query, local := localFlake(ref); local {
+		if scheme, dir, query, local := localFlake(ref); local {
 			s.Checkout = absolute(dir)
-			s.Flake = s.Checkout
+			s.Flake = scheme + s.Checkout
 			if query != "" {
 				s.Flake += "?" + query
 			}
@@ -64,15 +64,17 @@ func MakeSource(in Input, root, layoutDir string) (Source, error) {
 }
 
 // localFlake tells a flake on this machine from a remote one, by the forms of
-// flake references in nix(1), "nix flake", "URL-like syntax".
-func localFlake(ref string) (dir, query string, local bool) {
+// flake references in nix(1), "nix flake", "URL-like syntax". The scheme
+// stays: nix sees every file of a path: flake, and of others in a git checkout
+// those that git knows.
+func localFlake(ref string) (scheme, dir, query string, local bool) {
 	ref, query, _ = strings.Cut(ref, "?")
-	for _, prefix := range []string{"git+file://", "path://", "path:", "git+file:"} {
-		if rest, found := strings.CutPrefix(ref, prefix); found {
-			return rest, query, true
+	for _, scheme := range []string{"git+file://", "path://", "path:", "git+file:"} {
+		if rest, found := strings.CutPrefix(ref, scheme); found {
+			return scheme, rest, query, true
 		}
 	}
-	return ref, query, strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, ".")
+	return "", ref, query, strings.HasPrefix(ref, "/") || strings.HasPrefix(ref, ".")
 }
 
 // subfolder is the dir= of a flake reference's query.

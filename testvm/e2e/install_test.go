@@ -144,9 +144,8 @@ func login(t *testing.T, vm *testvm.VM) console {
 	expect(t, vm, time.Minute, `password for snyssen: `)
 	say("letmein")
 	expect(t, vm, time.Minute, `root@hypervisor:~# `)
-	c := console{t, vm}
-	c.run("stty -echo; PS1=; export SYSTEMD_PAGER= SYSTEMD_COLORS=0")
-	return c
+	say("stty -echo; bind 'set enable-bracketed-paste off'; PS1=; export SYSTEMD_PAGER= SYSTEMD_COLORS=0")
+	return console{t, vm}
 }
 
 // run runs a command that must succeed.

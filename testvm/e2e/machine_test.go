@@ -198,7 +198,7 @@ func shell(t *testing.T, vm *testvm.VM, timeout time.Duration, script string) (s
 	t.Helper()
 	marks++
 	begin, end := fmt.Sprintf("<<%d", marks), fmt.Sprintf("%d>>", marks)
-	if err := vm.Send(fmt.Sprintf("echo; echo '<''<%d'; %s; echo \"%d>\"\"> $?\"\n", marks, script, marks)); err != nil {
+	if err := vm.Send(fmt.Sprintf("echo; echo '<''<%d'; (%s); echo \"%d>\"\"> $?\"\n", marks, script, marks)); err != nil {
 		t.Fatal(err)
 	}
 	match := expect(t, vm, timeout, `(?s)`+begin+`\r?\n(.*?)`+end+` (\d+)`)
