@@ -21,11 +21,39 @@ var exampleDrives = []testvm.Drive{
 	{ID: "hdc", Model: testvm.SATA, Serial: "HDC", Product: "ST2000VN004", Size: 2000398934016, Sector: 4096},
 	{ID: "usba", Model: testvm.USB, Serial: "USBA", Size: 8 << 30},
 	{ID: "usbb", Model: testvm.USB, Serial: "USBB", Size: 4 << 30},
-	{ID: "outside", Model: testvm.Virtio, Serial: "OUTSIDE", Size: 256 << 20},
+	{ID: "outside", Model: testvm.Virtio, Serial: "OUTSIDE", Size: 64 << 20},
+	{ID: "fail", Model: testvm.Virtio, Serial: "FAIL", Size: 512 << 20},
 }
 
-// TestExampleHost makes the seven-disk host in a guest, see disks_inner_test.go.
-func TestExampleHost(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 6 * time.Minute, Drives: exampleDrives}},
-		[]string{"./install"}, "-test.run=^TestInnerSevenDisks")
+// TestDisksExampleHost makes the seven-disk host at its real sizes, see
+// disks_inner_test.go.
+func TestDisksExampleHost(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 20 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install"}, "-test.run=^TestInnerSevenDisks$")
+}
+
+// TestDisksInterrupted kills a smaller host's run after and during every step,
+// see interrupt_inner_test.go.
+func TestDisksInterrupted(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install"}, "-test.run=^TestInner(Killed|Passphrase)")
+}
+
+// TestDisksSafety lets go wrong what can, see safety_inner_test.go and
+// failing_inner_test.go.
+func TestDisksSafety(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|Sticks|NoStick|Look|Unreadable|Failing)")
+}
+
+// TestLongDisksInterrupted is TestDisksInterrupted with the seven-disk host.
+func TestLongDisksInterrupted(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install"}, "-test.run=^TestLongInner")
+}
+
+// TestBenchDisks measures, see bench_inner_test.go.
+func TestBenchDisks(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 50 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install"}, "-test.run=^TestBenchInner$")
 }

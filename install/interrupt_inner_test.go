@@ -9,7 +9,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 )
 
 // smallHost has every kind of step, on four disks.
@@ -103,11 +102,16 @@ func interrupted(t *testing.T, layout string, disturb func(t *testing.T, h house
 // TestInnerKilledAfterEachStep kills the run after its first step that changed
 // something, runs again and kills that after its first, and so on to the end:
 // a kill after every step there is.
-func TestInnerKilledAfterEachStep(t *testing.T) {
-	interrupted(t, smallHost, func(t *testing.T, h house) {
+func TestInnerKilledAfterEachStep(t *testing.T) { killedAfterEachStep(t, smallHost, 30) }
+
+// TestLongInnerKilledAfterEachStep is the same for the seven-disk host.
+func TestLongInnerKilledAfterEachStep(t *testing.T) { killedAfterEachStep(t, sevenDisks, 60) }
+
+func killedAfterEachStep(t *testing.T, layout string, least int) {
+	interrupted(t, layout, func(t *testing.T, h house) {
 		kills := h.untilDone(func(int) string { return "done 1" })
 		t.Logf("%d kills", kills)
-		if kills < 30 {
+		if kills < least {
 			t.Errorf("only %d kills: the test did not reach every step", kills)
 		}
 	})
@@ -116,41 +120,39 @@ func TestInnerKilledAfterEachStep(t *testing.T) {
 // TestInnerKilledDuringSteps kills in the middle: while the first step of each
 // run is at work, later and later into it, until runs get through.
 func TestInnerKilledDuringSteps(t *testing.T) {
-	interrupted(t, smallHost, func(t *testing.T, h house) {
-		delays := []int{0, 5, 15, 30, 60, 100, 150, 220, 300, 450, 700, 1100}
-		kills, try, done := 0, 0, ""
-		for runs := 0; runs < 300; runs++ {
-			r := h.run(childCost+"=1", fmt.Sprintf("%s=during 1 %d", childKill, delays[try%len(delays)]))
-			if r.killed {
-				kills++
-			} else if r.err != nil {
-				t.Fatalf("after %d kills: %v\n%s", kills, r.err, r.events)
-			} else {
-				t.Logf("%d kills in %d runs", kills, runs+1)
-				return
-			}
-			// The same step is killed at every delay; once it gets through, the
-			// next one's turn begins.
-			if now := firstDone(r.events); now != "" && now != done {
-				done, try = now, 0
-				continue
-			}
-			try++
-		}
-		t.Fatal("300 runs did not finish it")
-	})
+	killedDuringSteps(t, smallHost, []int{0, 40, 250})
 }
 
-// firstDone is the first step that a run completed.
-func firstDone(events string) string {
-	for line := range strings.SplitSeq(events, "\n") {
-		if strings.Contains(line, `"kind":"step-done"`) {
-			_, rest, _ := strings.Cut(line, `"step":"`)
-			id, _, _ := strings.Cut(rest, `"`)
-			return id
+// TestLongInnerKilledDuringSteps is the same for the seven-disk host, at more
+// moments.
+func TestLongInnerKilledDuringSteps(t *testing.T) {
+	killedDuringSteps(t, sevenDisks, []int{0, 5, 15, 30, 60, 100, 150, 220, 300, 450, 700, 1100})
+}
+
+// killedDuringSteps kills the first step of a run at each of the delays (ms);
+// the run after the last of them gets through that step and is killed in the
+// next.
+func killedDuringSteps(t *testing.T, layout string, delays []int) {
+	interrupted(t, layout, func(t *testing.T, h house) {
+		kills := 0
+		for runs := 0; runs < 100*len(delays); runs++ {
+			when := "done 1"
+			if n := runs % (len(delays) + 1); n < len(delays) {
+				when = fmt.Sprintf("during 1 %d", delays[n])
+			}
+			r := h.run(childCost+"=1", childKill+"="+when)
+			switch {
+			case r.killed:
+				kills++
+			case r.err != nil:
+				t.Fatalf("after %d kills: %v\n%s", kills, r.err, r.events)
+			default:
+				t.Logf("%d kills", kills)
+				return
+			}
 		}
-	}
-	return ""
+		t.Fatal("the runs did not finish it")
+	})
 }
 
 // TestInnerPassphraseOfTheSecondRun: a run that goes on with another passphrase
@@ -176,5 +178,3 @@ func TestInnerPassphraseOfTheSecondRun(t *testing.T) {
 	h.must(childCost + "=1")
 	h.judge()
 }
-
-var _ = time.Second
