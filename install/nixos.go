@@ -26,6 +26,20 @@ func (p Plan) espMount() string {
 	return espMount
 }
 
+// nixosSystem says before anything is done what the modules cannot be made
+// from, and what a person should know of them.
+func (p *Plan) nixosSystem() {
+	if len(p.Refusals) > 0 {
+		return // without the disks there are no modules
+	}
+	in := p.NixOS()
+	if _, err := nixos.Generate(in); err != nil {
+		p.refuse("nixos", "os.nixos", err.Error(), "")
+		return
+	}
+	p.Warnings = append(p.Warnings, nixos.Warnings(in)...)
+}
+
 // NixOS gives the modules' generator what it needs of the plan, as values.
 func (p Plan) NixOS() nixos.Input {
 	l := p.Layout
@@ -199,16 +213,9 @@ func (p Plan) NixOSPreflight(ctx context.Context, env Env) []step.Refusal {
 	if !p.isNixOS() || !p.Has(PartOS) {
 		return nil
 	}
-	refused := func(err error) []step.Refusal {
-		return []step.Refusal{{Code: "nixos", Where: "os.nixos", What: err.Error()}}
-	}
 	job, err := p.nixosJob(env, nil)
 	if err != nil {
-		return refused(err)
-	}
-	// What the modules cannot be made from is said before the disks are made.
-	if _, err := nixos.Generate(job.Input); err != nil {
-		return refused(err)
+		return []step.Refusal{{Code: "nixos", Where: "os.nixos", What: err.Error()}}
 	}
 	var size uint64
 	for _, fs := range p.Disk.Filesystems {

@@ -17,6 +17,10 @@ const espMount = "/efi"
 // system plans the installed OS of an image host.
 func (p *Plan) system(in Input) {
 	l := in.Layout
+	if p.isNixOS() {
+		p.nixosSystem()
+		return
+	}
 	if l.OS == nil || l.OS.Image == nil || len(p.Refusals) > 0 {
 		return // without its disks, a system has nowhere to go
 	}

@@ -68,7 +68,7 @@ func runNixos(ctx context.Context, t terminal, args []string) int {
 // needless reports a refusal that speaks against writing to disks, and not
 // against writing modules about them.
 func needless(r step.Refusal) bool {
-	return slices.Contains([]string{"disk-data", "disk-held", "disk-live", "disk-read-only", "erase-unknown", "stick-missing", "boot-config"}, r.Code)
+	return slices.Contains([]string{"disk-data", "disk-held", "disk-live", "disk-read-only", "erase-unknown", "stick-missing", "boot-config", "nixos"}, r.Code)
 }
 
 // nixosFiles gives the files that are asked for: all, or those named.
