@@ -2,7 +2,9 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"slices"
@@ -60,11 +62,14 @@ func setLinkDNS(ctx context.Context, report step.Reporter, bridge string, server
 	return addToResolvConf(report, known, domains)
 }
 
-// addToResolvConf writes a resolv.conf only where none names a server.
+// addToResolvConf adds servers only where none is named.
 func addToResolvConf(report step.Reporter, servers, domains []string) error {
 	const file = "/etc/resolv.conf"
 	text, err := os.ReadFile(file)
-	if err == nil && strings.Contains("\n"+string(text), "\nnameserver") {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading the DNS servers: %w", err)
+	}
+	if strings.Contains("\n"+string(text), "\nnameserver") {
 		return nil
 	}
 	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() {
@@ -72,7 +77,11 @@ func addToResolvConf(report step.Reporter, servers, domains []string) error {
 		return nil
 	}
 	var b strings.Builder
-	b.WriteString("# Written by hvinstall: there was no DNS server.\n")
+	b.Write(text)
+	if len(text) > 0 && text[len(text)-1] != '\n' {
+		b.WriteByte('\n')
+	}
+	b.WriteString("# Added by hvinstall: there was no DNS server.\n")
 	if len(domains) > 0 {
 		fmt.Fprintf(&b, "search %s\n", strings.Join(domains, " "))
 	}

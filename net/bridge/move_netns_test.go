@@ -94,6 +94,9 @@ func TestMoveByDHCP(t *testing.T) {
 	if after := l.address4(l.host, "br0"); after != before {
 		t.Errorf("br0 has %q, the NIC had %q", after, before)
 	}
+	if resolv := l.in(l.host, "cat", "/etc/resolv.conf"); resolv != "nameserver 192.168.77.1\n" {
+		t.Errorf("a resolv.conf that names a server was changed:\n%s", resolv)
+	}
 	if left := l.in(l.host, "ip", "-o", "addr", "show", "dev", "nic0"); left != "" {
 		t.Errorf("the NIC still has addresses:\n%s", left)
 	}
@@ -148,7 +151,11 @@ func TestWriteCounterCounts(t *testing.T) {
 func TestLeaseWithoutAnAddressBefore(t *testing.T) {
 	l := newLAN(t)
 	l.dhcp()
+	l.write("/etc/resolv.conf", "search example.org\n")
 	result := l.mustApply(job{Want: wantNIC("nic0"), Env: l.env()})
+	if resolv := l.in(l.host, "cat", "/etc/resolv.conf"); !strings.HasPrefix(resolv, "search example.org\n") || !strings.Contains(resolv, "\nnameserver 192.168.77.1\n") {
+		t.Errorf("no DNS server from the lease in resolv.conf:\n%s", resolv)
+	}
 	address := l.address4(l.host, "br0")
 	if address == "" {
 		t.Fatalf("br0 has no lease\n%s", story(result))

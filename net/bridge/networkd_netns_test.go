@@ -108,7 +108,7 @@ func TestHandOverToNetworkd(t *testing.T) {
 		status = l.in(l.host, "networkctl", "status", "br0")
 		return strings.Contains(status, "routable (configured)")
 	})
-	for _, want := range []string{"/etc/systemd/network/05-hvinstall-br0.network", "DHCP4 via 192.168.77.1"} {
+	for _, want := range []string{"/etc/systemd/network/05-hvinstall-br0.network", "DHCP4 via 192.168.77.1", "DNS: 192.168.77.1"} {
 		if !strings.Contains(status, want) {
 			t.Errorf("networkctl status br0 lacks %q:\n%s", want, status)
 		}

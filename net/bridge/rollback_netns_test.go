@@ -207,3 +207,28 @@ func TestHangUpDoesNotEndTheMove(t *testing.T) {
 		t.Errorf("second run changed %d steps\n%s", second.Changed, story(second))
 	}
 }
+
+// TestInterruptPutsBack is Ctrl-C while the LAN is silent.
+func TestInterruptPutsBack(t *testing.T) {
+	l := newLAN(t)
+	l.crowd()
+	was := l.network()
+	l.in(l.router, "ip", "link", "set", "lan0", "down")
+	env := l.withGuard(l.env())
+	env.Timeout = 20 * time.Second
+	cmd := l.role(l.host, "apply")
+	input, err := json.Marshal(job{Want: static("192.168.77.10/24"), Env: env})
+	must(t, err)
+	var out bytes.Buffer
+	cmd.Stdin, cmd.Stdout = bytes.NewReader(input), &out
+	must(t, cmd.Start())
+	l.await("the NIC to be a port", 5*time.Second, func() bool { return l.address4(l.host, "nic0") == "" })
+	must(t, cmd.Process.Signal(os.Interrupt))
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), "everything was put back as it was") {
+		t.Errorf("the run ended by %v and said %s", err, out.String())
+	}
+	l.settle()
+	if now := l.network(); now != was {
+		t.Errorf("it was\n%s\nand is\n%s", was, now)
+	}
+}
