@@ -18,7 +18,7 @@ type ProbeOptions struct {
 	// Loop counts attached loop devices as disks: tests use them.
 	Loop bool
 	// Patience is how long a disk may take to answer; a failing one can take
-	// minutes. 0 means 10 seconds.
+	// minutes. 0 means 30 seconds.
 	Patience time.Duration
 }
 
@@ -34,7 +34,7 @@ func Probe(ctx context.Context, root string) (Facts, error) {
 // Probe is Probe with options.
 func (o ProbeOptions) Probe(ctx context.Context, root string) (Facts, error) {
 	if o.Patience == 0 {
-		o.Patience = 10 * time.Second
+		o.Patience = 30 * time.Second
 	}
 	m := &machine{root: root, unseen: map[string]bool{}}
 	names, err := m.list("/sys/block")

@@ -74,12 +74,11 @@ func (m *machine) sysfsDisk(name string) Disk {
 	m.identify(b, &d)
 	for _, p := range m.partitionsOf(name) {
 		part := m.blocks[p]
+		kind, guid := part.udevPartition()
 		d.Partitions = append(d.Partitions, Partition{
 			Name: p, Number: int(m.number(part.folder + "/partition")),
 			Start: m.number(part.folder+"/start") * 512, Size: part.size,
-			Type:  strings.ToLower(part.udev["ID_PART_ENTRY_TYPE"]),
-			GUID:  strings.ToLower(part.udev["ID_PART_ENTRY_UUID"]),
-			Label: udevText(part.udev["ID_PART_ENTRY_NAME"]),
+			Type: kind, GUID: guid, Label: udevText(part.udev["ID_PART_ENTRY_NAME"]),
 		})
 	}
 	return d

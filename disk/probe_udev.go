@@ -68,19 +68,37 @@ func (m *machine) readAliases() {
 	}
 }
 
+// udevPartition gives a partition's type and GUID the form that the table's own
+// readers give them: udev writes 0x5, and for an MBR deadbeef-01 as GUID.
+func (b *block) udevPartition() (kind, guid string) {
+	kind, guid = strings.ToLower(b.udev["ID_PART_ENTRY_TYPE"]), strings.ToLower(b.udev["ID_PART_ENTRY_UUID"])
+	if digit, found := strings.CutPrefix(kind, "0x"); found {
+		if len(digit) == 1 {
+			kind = "0x0" + digit
+		}
+		guid = ""
+	}
+	return kind, guid
+}
+
 // udevSignature is what udev saw of a device's content, for those who may not
 // read it.
 func (b *block) udevSignature() []Signature {
 	var found []Signature
 	u := b.udev
-	switch kind := u["ID_PART_TABLE_TYPE"]; kind {
+	kind := u["ID_PART_TABLE_TYPE"]
+	if b.disk != b.name { // a partition's record repeats its disk's
+		kind = ""
+	}
+	switch kind {
 	case "":
 	case "dos":
 		found = append(found, Signature{Type: "mbr", UUID: u["ID_PART_TABLE_UUID"]})
 	default:
 		found = append(found, Signature{Type: kind, UUID: strings.ToLower(u["ID_PART_TABLE_UUID"])})
 	}
-	kind, known := u["ID_FS_TYPE"], ""
+	known := ""
+	kind = u["ID_FS_TYPE"]
 	switch kind {
 	case "":
 		return found
