@@ -225,7 +225,7 @@ func TestOSDiskMissing(t *testing.T) {
 	expect(t, vm, `(?s)WARNING: the OS disk is missing: looked for\s+nvme-QEMU_NVMe_Ctrl_NVOS\s+\(LUKS\s+00000001-aaaa-bbbb-cccc-dddddddddddd\);\s+it\s+is\s+waited\s+for`)
 }
 
-func TestLive(t *testing.T) {
+func TestLiveMedium(t *testing.T) {
 	f := fixed(t)
 	image, err := f.buildImage(nil)
 	if err != nil {
