@@ -31,12 +31,12 @@ func (o *opening) tell(st step) {
 			}
 		}
 	}
-	if !o.rootOpen() {
+	if !st.membersMissing {
 		return
 	}
 	for _, p := range o.config.Pools {
 		for _, v := range o.volumes {
-			if v.Pool != p.Name || v.open || len(v.devices) > 0 || st.done {
+			if v.Pool != p.Name || v.open || len(v.devices) > 0 {
 				continue
 			}
 			wait := o.config.PoolWait

@@ -72,9 +72,14 @@ type step struct {
 	done     bool
 	wake     float64 // when to ask next again, if nothing happens; +Inf: never
 
-	noStick     bool // key_wait is over without any key
-	rootMissing bool // so is the time in which the OS disk should have come
+	noStick        bool // key_wait is over without any key
+	rootMissing    bool // so is the time in which the OS disk should have come
+	membersMissing bool // the root has been open for long enough to speak of what is not
 }
+
+// patienceBeforeWords is how long the root is open before the consoles tell
+// which members of pools are missing: hard disks take longer to start than NVMe.
+const patienceBeforeWords = 2
 
 // attempt is a key to try on a device.
 type attempt struct {
@@ -126,6 +131,12 @@ func (s *session) next(now float64) step {
 	}
 
 	st.done = !working
+	rootAt := 0.0
+	for _, v := range s.volumes {
+		if v.Pool == "" {
+			rootAt = max(rootAt, v.at)
+		}
+	}
 	for _, v := range s.volumes {
 		if v.open || v.busy {
 			continue
@@ -150,6 +161,9 @@ func (s *session) next(now float64) step {
 				st.done, st.ask = false, askPassphrase
 			}
 		}
+	}
+	if !st.done {
+		st.membersMissing = until(rootAt + patienceBeforeWords)
 	}
 	// Volumes that are still being opened answer first.
 	if working {

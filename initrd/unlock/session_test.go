@@ -74,8 +74,11 @@ func TestStickOpensAll(t *testing.T) {
 	if n := p.try(k); n != 2 {
 		t.Fatalf("%d attempts, want 2", n)
 	}
-	if st := p.next(p.now); st.done || st.wake != 12 {
-		t.Errorf("with a member missing: done %v, wake %v; want false, 12", st.done, st.wake)
+	if st := p.next(p.now); st.done || st.membersMissing || st.wake != 4 {
+		t.Errorf("with a member missing: done %v, told %v, wake %v; want false, false, 4", st.done, st.membersMissing, st.wake)
+	}
+	if st := p.next(4); st.done || !st.membersMissing || st.wake != 12 {
+		t.Errorf("2 s later: done %v, told %v, wake %v; want false, true, 12", st.done, st.membersMissing, st.wake)
 	}
 	p.now = 5
 	p.disk("sdb1", "u-2")
