@@ -92,16 +92,30 @@ func (d Disk) Called() string {
 	return d.Name
 }
 
-// Identity is what stays the same of a disk wherever it is plugged in. Two
-// disks behind bridges that share a serial can have the same.
+// Identity is what stays the same of a disk wherever it is plugged in. The
+// disks of one USB enclosure can share a serial, and differ in the unit number
+// at the end of their by-id names (…-0:1).
 func (d Disk) Identity() string {
 	switch {
 	case d.Serial != "":
-		return d.Model + "/" + d.Serial
+		return d.Model + "/" + d.Serial + d.unit()
 	case d.WWN != "":
 		return d.WWN
 	}
 	return d.Called()
+}
+
+// unit is the SCSI unit of a USB enclosure's disk, as ":1"; empty for the first
+// one, which is the only one of nearly all.
+func (d Disk) unit() string {
+	if d.Transport != "usb" {
+		return ""
+	}
+	name := d.Called()
+	if at := strings.LastIndex(name, ":"); at >= 0 && name[at:] != ":0" {
+		return name[at:]
+	}
+	return ""
 }
 
 // ByName finds the disks that have the by-id alias; id may have the folder.

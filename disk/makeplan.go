@@ -34,13 +34,14 @@ type planner struct {
 	plan     Plan
 	refusals []step.Refusal
 	usedBy   map[string]string // kernel name → role that has it
+	identity map[string]string // Disk.Identity → kernel name
 }
 
 // MakePlan decides what becomes of each disk that the layout names, and of no
 // other. It is pure. A refusal does not stop it: everything that is wrong is
 // found at once.
 func MakePlan(in Input) (Plan, []step.Refusal) {
-	p := &planner{Input: in, usedBy: map[string]string{}}
+	p := &planner{Input: in, usedBy: map[string]string{}, identity: map[string]string{}}
 	l := in.Layout
 	if l.OS != nil {
 		p.disk(want{ref: l.OS.Disk, role: RoleOS, name: "os", media: l.OS.StorageMedia, adopt: l.OS.Adopt, least: p.leastOS()})
@@ -170,6 +171,11 @@ func (p *planner) disk(w want) {
 			"this is the same disk as %s's, under another of its names", other)
 	}
 	p.usedBy[d.Name] = w.name
+	if other, used := p.identity[d.Identity()]; used && other != d.Name {
+		p.refuse("disk-identity", w.ref.ID, "connect one of them otherwise: later, hvinstall could not tell which is which",
+			"it calls itself the same as %s (%s)", other, d.Identity())
+	}
+	p.identity[d.Identity()] = d.Name
 	p.expectations(w, d)
 
 	dp.Table, dp.VolumeUUID = p.table(w, d), ""

@@ -109,13 +109,14 @@ func TestRefusals(t *testing.T) {
 		code   string
 		says   string // in the refusal, hint included
 	}{
-		"missing":             {func(in *Input) { in.Facts.Disks = slices.Delete(in.Facts.Disks, 1, 2) }, "disk-missing", "ata-OTHER"},
-		"ambiguous":           {func(in *Input) { in.Facts.Disks[4].ByID = append(in.Facts.Disks[4].ByID, "nvme-A") }, "disk-ambiguous", "other aliases"},
-		"one disk, two names": {func(in *Input) { in.Layout.Pools[0].Disks[1].ID = id("nvme-eui.A") }, "disk-twice", "fast-1"},
-		"size":                {func(in *Input) { in.Layout.OS.Disk.Size = 1000 * gb }, "disk-size", "expects 1TB"},
-		"model":               {func(in *Input) { in.Layout.OS.Disk.Model = "Samsung" }, "disk-model", "Test NVMe"},
-		"serial":              {func(in *Input) { in.Layout.OS.Disk.Serial = "X1" }, "disk-serial", "X1"},
-		"live medium":         {func(in *Input) { in.Facts.Disks[0].Live = true }, "disk-live", "runs from this disk"},
+		"missing":               {func(in *Input) { in.Facts.Disks = slices.Delete(in.Facts.Disks, 1, 2) }, "disk-missing", "ata-OTHER"},
+		"ambiguous":             {func(in *Input) { in.Facts.Disks[4].ByID = append(in.Facts.Disks[4].ByID, "nvme-A") }, "disk-ambiguous", "other aliases"},
+		"one disk, two names":   {func(in *Input) { in.Layout.Pools[0].Disks[1].ID = id("nvme-eui.A") }, "disk-twice", "fast-1"},
+		"one serial, two disks": {func(in *Input) { in.Facts.Disks[2].Serial = "A" }, "disk-identity", "which is which"},
+		"size":                  {func(in *Input) { in.Layout.OS.Disk.Size = 1000 * gb }, "disk-size", "expects 1TB"},
+		"model":                 {func(in *Input) { in.Layout.OS.Disk.Model = "Samsung" }, "disk-model", "Test NVMe"},
+		"serial":                {func(in *Input) { in.Layout.OS.Disk.Serial = "X1" }, "disk-serial", "X1"},
+		"live medium":           {func(in *Input) { in.Facts.Disks[0].Live = true }, "disk-live", "runs from this disk"},
 		"held": {func(in *Input) {
 			in.Facts.Disks[1].Signatures = []Signature{{Type: "ext4"}}
 			in.Facts.Disks[1].Holders = []Holder{{Kind: "mount", Name: "/data"}}
