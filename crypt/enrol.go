@@ -58,9 +58,9 @@ func (p Plan) enrolKey(ctx context.Context, v VolumePlan, key KeyPlan, k *Keyrin
 	if err != nil {
 		return err
 	}
-	authority := secret
 	if slot < 0 {
-		if authority, err = p.authority(ctx, v, header, k); err != nil {
+		authority, err := p.authority(ctx, v, header, k)
+		if err != nil {
 			return err
 		}
 		if slot, err = v.addSlot(ctx, authority, secret, keySlotOptions, report.Log); err != nil {

@@ -150,11 +150,12 @@ func ParseHeader(r io.ReaderAt) (Header, error) {
 			break
 		}
 	}
+	hasFirst, hasSecond := first == nil, second == nil
 	switch {
-	case first == nil && (second != nil || primary.sequence >= secondary.sequence):
-		primary.header.Damaged = second != nil || primary.sequence != secondary.sequence
+	case hasFirst && (!hasSecond || primary.sequence >= secondary.sequence):
+		primary.header.Damaged = !hasSecond || primary.sequence != secondary.sequence
 		return primary.header, nil
-	case second == nil:
+	case hasSecond:
 		secondary.header.Damaged = true
 		return secondary.header, nil
 	}

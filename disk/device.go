@@ -122,8 +122,11 @@ func probeOne(ctx context.Context, id string) (Disk, bool, error) {
 	m.readBlocks(names)
 	m.readAliases()
 	name, err := kernelName(id)
-	if err != nil || m.blocks[name] == nil {
+	if errors.Is(err, os.ErrNotExist) || err == nil && m.blocks[name] == nil {
 		return Disk{}, false, nil
+	}
+	if err != nil {
+		return Disk{}, false, err
 	}
 	disks := []Disk{m.sysfsDisk(name)}
 	m.readHolders()

@@ -56,8 +56,12 @@ func (dp DiskPlan) unknown() (string, error) {
 		if name == "" {
 			return fmt.Sprintf("the kernel has not read partition %d", p.Number), nil
 		}
-		if linked, err := kernelName(p.Device()); err != nil || linked != name {
+		linked, err := kernelName(p.Device())
+		if errors.Is(err, os.ErrNotExist) || err == nil && linked != name {
 			return fmt.Sprintf("udev has not named partition %d", p.Number), nil
+		}
+		if err != nil {
+			return "", err
 		}
 	}
 	return "", nil

@@ -231,10 +231,11 @@ func (dp DiskPlan) ESPMountStep(root, mountpoint string, after ...string) step.S
 			if err != nil {
 				return 0, "", err
 			}
-			if source, err := kernelName(m.Source); err != nil || source != name {
+			source, err := kernelName(m.Source)
+			if errors.Is(err, os.ErrNotExist) || err == nil && source != name {
 				return step.Foreign, fmt.Sprintf("%s is mounted at %s", m.Source, target), nil
 			}
-			return step.Done, "", nil
+			return step.Done, "", err
 		},
 		Do: func(context.Context, step.Reporter) error {
 			return host.MountFS(p.Device(), target, "vfat", "fmask=0077", "dmask=0077", "noatime")

@@ -133,7 +133,7 @@ func killer(when string) func(step.Event) {
 		if e.Kind != step.StepSkipped {
 			_ = out.Encode(e)
 		}
-		switch e.Kind {
+		switch e.Kind { //nolint:exhaustive // only these two kill
 		case step.StepDone:
 			if done++; mode == "done" && done == n {
 				die()

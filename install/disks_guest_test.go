@@ -3,6 +3,7 @@
 package install
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -25,35 +26,39 @@ var exampleDrives = []testvm.Drive{
 	{ID: "fail", Model: testvm.Virtio, Serial: "FAIL", Size: 512 << 20},
 }
 
+// verbose passes INNER_VERBOSE=1 on, which shows every event of the runs in
+// the guest's output while it works.
+var verbose = []string{"INNER_VERBOSE=" + os.Getenv("INNER_VERBOSE")}
+
 // TestDisksExampleHost makes the seven-disk host at its real sizes, see
 // disks_inner_test.go.
 func TestDisksExampleHost(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 20 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 20 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestInnerSevenDisks$")
 }
 
 // TestDisksInterrupted kills a smaller host's run after and during every step,
 // see interrupt_inner_test.go.
 func TestDisksInterrupted(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestInner(Killed|Passphrase)")
 }
 
 // TestDisksSafety lets go wrong what can, see safety_inner_test.go and
 // failing_inner_test.go.
 func TestDisksSafety(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|Sticks|NoStick|Look|Unreadable|Failing)")
 }
 
 // TestLongDisksInterrupted is TestDisksInterrupted with the seven-disk host.
 func TestLongDisksInterrupted(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestLongInner")
 }
 
 // TestBenchDisks measures, see bench_inner_test.go.
 func TestBenchDisks(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Config: testvm.Config{Memory: 4096, Timeout: 50 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 50 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestBenchInner$")
 }

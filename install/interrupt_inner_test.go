@@ -73,13 +73,12 @@ func (h house) untilDone(interrupt func(n int) string) (kills int) {
 
 // interrupted makes the small host undisturbed, then disturbed, and compares.
 func interrupted(t *testing.T, layout string, disturb func(t *testing.T, h house)) {
-	before := fillOutside(t)
 	formatSecondStick(t)
 	h := newHouse(t, layout)
 	h.must(childCost + "=1")
 	want := h.identities()
 	teardown(t)
-	before = fillOutside(t)
+	before := fillOutside(t)
 	formatSecondStick(t)
 
 	count := writes(t)["vda"]

@@ -30,7 +30,7 @@ func dialQMP(path string) (*qmp, error) {
 	conn, err := net.DialTimeout("unix", path, 5*time.Second)
 	// QEMU makes its socket early, but not before it was started.
 	for tries := 0; err != nil && tries < 100; tries++ {
-		time.Sleep(50 * time.Millisecond)
+		<-time.After(50 * time.Millisecond)
 		conn, err = net.DialTimeout("unix", path, 5*time.Second)
 	}
 	if err != nil {

@@ -131,7 +131,7 @@ func (r *rootfs) program(path string) error {
 	if err != nil {
 		return nil // a script or data
 	}
-	defer binary.Close()
+	defer func() { _ = binary.Close() }() // only read
 	needed, err := binary.ImportedLibraries()
 	if err != nil {
 		return fmt.Errorf("%s: %w", real, err)

@@ -138,13 +138,13 @@ func (vm *VM) start(ctx context.Context) error {
 			err = context.Cause(ctx)
 		}
 		vm.err = err
-		input.Close()
+		_ = input.Close() // of a pipe in memory
 		vm.Console.wait()
 		vm.slot.release()
 		close(vm.ended)
 	}()
 	if err := <-started; err != nil {
-		input.Close()
+		_ = input.Close() // of a pipe in memory
 		return fmt.Errorf("starting QEMU: %w", err)
 	}
 	return nil
@@ -157,7 +157,6 @@ func (vm *VM) prepare() error {
 	c.Timeout = or(c.Timeout, 10*time.Minute)
 	c.Drives = append([]Drive(nil), c.Drives...)
 	ports := 0
-	sata := 0
 	for i := range c.Drives {
 		d := &c.Drives[i]
 		d.ID = or(d.ID, fmt.Sprintf("drive%d", i))
@@ -168,12 +167,8 @@ func (vm *VM) prepare() error {
 			d.Port = or(d.Port, fmt.Sprintf("ide.%d", ports))
 			ports++
 		}
-		switch d.Model {
-		case USB:
+		if d.Model == USB {
 			d.Port = or(d.Port, "xhci.0")
-		case SATA, CDROM: // QEMU puts a second drive on the first port, and fails
-			d.Port = or(d.Port, fmt.Sprintf("ide.%d", sata))
-			sata++
 		}
 		d.Path = or(d.Path, filepath.Join(vm.files, d.ID+".img"))
 		if _, err := os.Stat(d.Path); err == nil || !os.IsNotExist(err) {
