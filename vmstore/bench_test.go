@@ -128,8 +128,8 @@ func TestBenchImages(t *testing.T) {
 	}
 	t.Cleanup(func() { os.RemoveAll(disk) })
 	image := filepath.Join(root, "image.qcow2")
-	makeImage(t, image, 384<<20)
-	pack(t, "sh", "-c", fmt.Sprintf("cd %s && xz -T2 -1 -k image.qcow2 && gzip -1 -k image.qcow2 && zstd -q -1 -k image.qcow2", root))
+	makeImage(t, image, 256<<20)
+	pack(t, "sh", "-c", fmt.Sprintf("cd %s && xz -T2 -0 -k --block-size=16MiB image.qcow2 && gzip -1 -k image.qcow2 && zstd -q -1 -k image.qcow2", root))
 	base := serveFiles(t, root)
 	for _, c := range []struct{ ext, peer string }{
 		{"xz", "curl -sS %[1]s | xz -dc -T0 > %[2]s"},
@@ -157,7 +157,7 @@ func TestBenchImages(t *testing.T) {
 			theirs = append(theirs, time.Since(started))
 			pack(t, "sh", "-c", "rm -f "+out+"*")
 		}
-		report(t, "http → "+c.ext+" → qcow2 on disk, 384 MiB", slices.Min(ours), fmt.Sprintf(c.peer, "URL", "FILE"), slices.Min(theirs))
+		report(t, "http → "+c.ext+" → qcow2 on disk, 256 MiB", slices.Min(ours), fmt.Sprintf(c.peer, "URL", "FILE"), slices.Min(theirs))
 	}
 }
 
@@ -171,7 +171,7 @@ func makeImage(t *testing.T, path string, size int64) {
 	}
 	defer os.Remove(raw.Name())
 	defer raw.Close()
-	text := []byte(strings.Repeat("the quick brown fox jumps over the lazy dog, again and again; ", 1<<14))
+	text := []byte(strings.Repeat("the quick brown fox jumps over the lazy dog, again and again; ", 17<<10))
 	for at := int64(0); at < size; at += 3 << 20 {
 		if _, err := io.CopyN(io.NewOffsetWriter(raw, at), rand.Reader, 1<<20); err != nil {
 			t.Fatal(err)

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"hvinstall/host"
 )
 
 // partial is the small file beside a .part that says of what it is a part.
@@ -196,7 +194,13 @@ func (d *download) remember(offer partial) error {
 	if err != nil {
 		return err
 	}
-	return host.WriteFile(d.sidecar, append(text, '\n'), 0o600)
+	// Whole or not at all, but not synced: after a power failure the note is
+	// not believed anyway, and the disk is better used for the image.
+	unfinished := d.sidecar + ".new"
+	if err := os.WriteFile(unfinished, append(text, '\n'), 0o600); err != nil {
+		return noRoom(d.sidecar, err)
+	}
+	return os.Rename(unfinished, d.sidecar)
 }
 
 // take reads a body to its end and checks its length.

@@ -50,7 +50,7 @@ func (f fetcher) fetch(ctx context.Context, image Image, paths []string, report 
 	if err := work.place(from, paths); err != nil {
 		return err
 	}
-	for _, leftover := range []string{work.part(), work.sidecar(), work.unpacked(), work.converted()} {
+	for _, leftover := range []string{work.part(), work.sidecar(), work.sidecar() + ".new", work.unpacked(), work.converted()} {
 		if err := os.Remove(leftover); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"hvinstall/step"
@@ -34,7 +35,9 @@ func (w *worker) define(v VM) step.Step {
 	if line := v.RestartLine(); line != "" && !w.Restart {
 		s.Detail = append(s.Detail, line)
 	}
-	s.Check = func(ctx context.Context) (step.State, string, error) { return w.isDefined(ctx, v) }
+	// Read once: a run checks each step up to three times.
+	source := sync.OnceValues(func() (*element, error) { return parseXML(v.XML) })
+	s.Check = func(ctx context.Context) (step.State, string, error) { return w.isDefined(ctx, v, source) }
 	s.Do = func(ctx context.Context, _ step.Reporter) error {
 		inactive := ""
 		d, found, err := w.libvir.lookup(ctx, v.Name)
@@ -65,7 +68,7 @@ func (w *worker) define(v VM) step.Step {
 }
 
 // isDefined compares libvirt's account with the definition.
-func (w *worker) isDefined(ctx context.Context, v VM) (step.State, string, error) {
+func (w *worker) isDefined(ctx context.Context, v VM, source func() (*element, error)) (step.State, string, error) {
 	d, found, err := w.libvir.lookup(ctx, v.Name)
 	if err != nil {
 		return step.Absent, "", err
@@ -94,7 +97,7 @@ func (w *worker) isDefined(ctx context.Context, v VM) (step.State, string, error
 	if m.source != v.Source {
 		return step.Absent, "the layout has changed", nil
 	}
-	want, err := parseXML(v.XML)
+	want, err := source()
 	if err != nil {
 		return step.Absent, "", err
 	}
