@@ -48,7 +48,7 @@ func TestDisksInterrupted(t *testing.T) {
 // failing_inner_test.go.
 func TestDisksSafety(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
-		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|Sticks|NoStick|Look|Unreadable|Failing)")
+		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
 }
 
 // TestLongDisksInterrupted is TestDisksInterrupted with the seven-disk host.

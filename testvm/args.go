@@ -125,9 +125,6 @@ func (d Drive) properties() []property {
 	if d.Boot != 0 {
 		p = append(p, property{"bootindex", strconv.Itoa(d.Boot)})
 	}
-	if d.Model == SATA || d.Model == CDROM {
-		p = append(p, property{"bus", d.Port})
-	}
 	if d.Model == USB {
 		p = append(p, property{"removable", "on"})
 	}
