@@ -116,7 +116,8 @@ func (f fixture) debianImage() (string, error) {
 	}
 	image, err = withModes(image, map[string]addition{
 		"cryptroot/crypttab": {[]byte(crypttab.String()), 0o644},
-		passdev[1:]:          {script, 0o755},
+		// /lib is a link in it: a folder of that name would hide all that is below.
+		"usr" + passdev: {script, 0o755},
 	})
 	if err != nil {
 		return "", err

@@ -182,9 +182,11 @@ func (f *fixture) makeDisk(id, uuid, label string, start int64, key, plain strin
 		return err
 	}
 	for _, args := range [][]string{
-		{"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--uuid", uuid, "--label", label, "--subsystem", "hvinstall", "--sector-size", "512",
+		{
+			"cryptsetup", "luksFormat", "-q", "--type", "luks2", "--uuid", uuid, "--label", label, "--subsystem", "hvinstall", "--sector-size", "512",
 			"--pbkdf", "argon2id", "--pbkdf-memory", "1024", "--pbkdf-parallel", "1", "--pbkdf-force-iterations", "4",
-			"--key-slot", "1", luks, "-"},
+			"--key-slot", "1", luks, "-",
+		},
 		{"cryptsetup", "luksAddKey", "-q", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", "--key-slot", "0", "--key-file", "-", luks, key},
 		{"cryptsetup", "luksDump", "-q", "--dump-volume-key", "--key-file", key, "--volume-key-file", volumeKey, luks},
 	} {
