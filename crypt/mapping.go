@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"hvinstall/host"
+
 	"github.com/anatol/devmapper.go"
 	"golang.org/x/sys/unix"
 )
@@ -122,5 +124,5 @@ func (v VolumePlan) waitForNode(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, nodeTimeout, fmt.Errorf("udev did not make %s within %v", v.Path(), nodeTimeout))
 	defer cancel()
-	return waitInFolder(ctx, "/dev/mapper", leads)
+	return host.WaitInFolder(ctx, "/dev/mapper", leads)
 }

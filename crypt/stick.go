@@ -228,10 +228,7 @@ func dropCache(device string) error {
 func (k KeyPlan) waitForStick(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, nodeTimeout, fmt.Errorf("udev did not show the VFAT %s within %v", k.FSUUID, nodeTimeout))
 	defer cancel()
-	if err := os.MkdirAll(filepath.Dir(k.Device()), 0o755); err != nil {
-		return err
-	}
-	return waitInFolder(ctx, filepath.Dir(k.Device()), func() bool { return unix.Access(k.Device(), unix.F_OK) == nil })
+	return host.WaitInFolder(ctx, filepath.Dir(k.Device()), func() bool { return unix.Access(k.Device(), unix.F_OK) == nil })
 }
 
 // isKeyFilename refuses a name that leads out of the stick's root.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"hvinstall/host"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -114,43 +116,8 @@ func (dp DiskPlan) waitForLinks(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, linkTimeout, fmt.Errorf(
 		"udev did not name the partitions of %s within %v; see whether systemd-udevd runs", dp.ID, linkTimeout))
 	defer cancel()
-	return waitInFolder(ctx, "/dev/disk/by-partuuid", func() bool {
+	return host.WaitInFolder(ctx, "/dev/disk/by-partuuid", func() bool {
 		missing, err := dp.unknown()
 		return err == nil && missing == ""
 	})
-}
-
-// waitInFolder returns once there is true. It asks again whenever something
-// changes in the folder.
-func waitInFolder(ctx context.Context, folder string, there func() bool) error {
-	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
-	if err != nil {
-		return fmt.Errorf("inotify: %w", err)
-	}
-	defer unix.Close(fd)
-	// Without a partition anywhere, udev has not made the folder yet; it does
-	// not mind finding it.
-	if err := os.MkdirAll(folder, 0o755); err != nil {
-		return err
-	}
-	if _, err := unix.InotifyAddWatch(fd, folder, unix.IN_CREATE|unix.IN_MOVED_TO|unix.IN_ATTRIB|unix.IN_DELETE|unix.IN_DELETE_SELF); err != nil {
-		return fmt.Errorf("watching %s: %w", folder, err)
-	}
-	buf := make([]byte, 4096)
-	for !there() {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		// The second bounds how soon the end of ctx is seen, and what a folder
-		// that udev removed and made again costs.
-		if _, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 1000); err != nil && !errors.Is(err, unix.EINTR) {
-			return fmt.Errorf("waiting for %s: %w", folder, err)
-		}
-		for {
-			if n, err := unix.Read(fd, buf); n <= 0 || err != nil {
-				break
-			}
-		}
-	}
-	return nil
 }

@@ -80,6 +80,9 @@ func (c Cmd) Output(ctx context.Context) ([]byte, error) {
 	// LC_ALL=C: some messages are read by our code, and an error that a person
 	// looks up is found in English.
 	cmd.Env = append([]string{"PATH=" + searchPath(), "LC_ALL=C", "HOME=/root"}, c.Env...)
+	// A run that is killed must not leave a program behind that goes on writing
+	// to a disk while the next run looks at it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	var stdout, stderr bytes.Buffer

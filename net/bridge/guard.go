@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,8 +10,11 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
+
+	"hvinstall/host"
 )
 
 // The guard is a second process that waits while the move is under way. When
@@ -42,6 +46,12 @@ func Guard(stdin io.Reader) error {
 	if err := json.Unmarshal(line, &w); err != nil || w.Former == nil {
 		return errors.Join(errors.New("guard: what to watch is not of the known form"), err)
 	}
+	// A later run waits until this one is out of the way.
+	lock, err := host.AcquireLock(guardLock(w.Env, w.Former.Bridge))
+	if err != nil {
+		return fmt.Errorf("guard: %w", err)
+	}
+	defer func() { _ = lock.Release() }()
 	word := make(chan string, 1)
 	go func() {
 		line, _ := in.ReadString('\n') // an end without a word is the case that matters
@@ -55,6 +65,30 @@ func Guard(stdin io.Reader) error {
 	case <-time.After(w.Limit):
 	}
 	return rollback(w.Former, w.Env)
+}
+
+func guardLock(env Env, bridge string) string {
+	return filepath.Join(env.State, "net-"+bridge+".guard")
+}
+
+// awaitGuard waits for the guard of an earlier run, which may be putting things
+// back at this moment.
+func awaitGuard(ctx context.Context, env Env, bridge string) error {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		lock, err := host.AcquireLock(guardLock(env, bridge))
+		if err == nil {
+			return lock.Release()
+		}
+		var held *host.HeldError
+		if !errors.As(err, &held) || time.Now().After(deadline) {
+			return fmt.Errorf("waiting for the guard of an earlier run: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
 
 // guard is the running guard as the move sees it.

@@ -37,6 +37,9 @@ func (p Plan) doMove(ctx context.Context, env Env, report step.Reporter) (err er
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
 
+	if err := awaitGuard(ctx, env, p.Bridge); err != nil {
+		return err
+	}
 	was, err := loadFormer(env, p.Bridge)
 	if err != nil {
 		return err
