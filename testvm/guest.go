@@ -31,7 +31,7 @@ var guestPrograms = map[string][]string{
 	"gdisk":          {"sgdisk"},
 	"dosfstools":     {"mkfs.vfat", "fsck.vfat", "fatlabel"},
 	"mtools":         {"mcopy", "mdir", "mtype"},
-	"e2fsprogs":      {"mkfs.ext4", "chattr", "lsattr"},
+	"e2fsprogs":      {"mkfs.ext4", "e2fsck", "chattr", "lsattr"},
 	"mount":          {"mount", "umount", "losetup", "swapon", "swapoff"},
 	"util-linux":     {"lsblk", "blkid", "wipefs", "blockdev", "blkdiscard", "partx", "findmnt", "mkswap", "flock"},
 	"strace":         {"strace"},
