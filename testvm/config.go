@@ -1,6 +1,7 @@
 package testvm
 
 import (
+	"io"
 	"time"
 )
 
@@ -28,6 +29,10 @@ type Config struct {
 	// Output gives the guest a virtio-serial port of that name
 	// (/dev/virtio-ports/<name>) whose output goes to VM.OutputPath.
 	Output string
+
+	// Mirror gets everything that the serial console says, as it says it; a
+	// slow one holds up the guest. May be nil.
+	Mirror io.Writer
 
 	// Screen adds a VGA adapter, for VM.Screendump.
 	Screen bool

@@ -23,7 +23,7 @@ type Console struct {
 	over    bool
 }
 
-func newConsole(in io.Writer, out io.Reader, transcript *os.File) *Console {
+func newConsole(in io.Writer, out io.Reader, transcript *os.File, mirror io.Writer) *Console {
 	c := &Console{in: in, done: make(chan struct{}), changed: make(chan struct{})}
 	go func() {
 		defer close(c.done)
@@ -33,6 +33,9 @@ func newConsole(in io.Writer, out io.Reader, transcript *os.File) *Console {
 			n, err := out.Read(buf)
 			// A transcript that cannot be written loses nothing that a test reads.
 			_, _ = transcript.Write(buf[:n])
+			if mirror != nil {
+				_, _ = mirror.Write(buf[:n])
+			}
 			c.mu.Lock()
 			c.text = append(c.text, buf[:n]...)
 			c.over = err != nil

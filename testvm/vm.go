@@ -122,7 +122,7 @@ func (vm *VM) start(ctx context.Context) error {
 	}
 	output, input := io.Pipe()
 	vm.cmd.Stdout = input
-	vm.Console = newConsole(stdin, output, transcript)
+	vm.Console = newConsole(stdin, output, transcript, vm.Config.Mirror)
 
 	started := make(chan error)
 	go func() {

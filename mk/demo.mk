@@ -1,0 +1,12 @@
+# The whole of hvinstall in one go.
+
+.PHONY: demo demo-shell demo-packages
+demo-packages:
+	@bash mk/demo.sh
+
+demo: demo-packages ## from blank disks to a running VM, in a QEMU machine (root)
+	@$(MAKE) --no-print-directory live
+	go run ./testvm/demo
+
+demo-shell: ## boot the demo's host again and look around on its console
+	go run ./testvm/demo --shell
