@@ -180,3 +180,16 @@ func BenchmarkDryRun(b *testing.B) {
 		}
 	}
 }
+
+// TestReadmeShowsTheRealPreview: what the README pastes is what is printed.
+func TestReadmeShowsTheRealPreview(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	writePreview(&out, style{width: 100}, planOf(t, blankOfTheSpec))
+	if !bytes.Contains(readme, out.Bytes()) {
+		t.Error("the preview in README.md is not what is printed; paste testdata/machines/hypervisor-blank.plan.txt again")
+	}
+}
