@@ -166,24 +166,34 @@ func (dp DiskPlan) VFATStep(after ...string) step.Step {
 			if err != nil {
 				return 0, "", err
 			}
-			if found == p.FSUUID {
-				return step.Done, "", nil
+			making := dp.Fate == Create || dp.Fate == Erase
+			if !making {
+				if making, err = dp.Begun(); err != nil {
+					return 0, "", err
+				}
 			}
-			if dp.Fate == Create || dp.Fate == Erase {
-				return step.Absent, "not formatted yet", nil
-			}
-			begun, err := dp.Begun()
 			switch {
-			case err != nil:
-				return 0, "", err
-			case begun:
+			case found == p.FSUUID && (p.isNamed() || !making):
+				return step.Done, "", nil
+			case found == p.FSUUID:
+				return step.Absent, "udev does not show it yet", nil
+			case making:
 				return step.Absent, "not formatted yet", nil
 			case found != "":
 				return step.Done, "formatted anew by somebody, UUID " + found, nil
 			}
 			return step.Foreign, fmt.Sprintf("partition %d of %s held a VFAT once, and holds none now; run fsck.vfat, or format it by mkfs.vfat -F 32 -i %s", p.Number, dp.ID, p.FSUUID), nil
 		},
-		Do: func(ctx context.Context, report step.Reporter) error { return p.makeVFAT(ctx, report.Log) },
+		Do: func(ctx context.Context, report step.Reporter) error {
+			found, err := p.foundVFAT()
+			if err == nil && found != p.FSUUID {
+				err = p.makeVFAT(ctx, report.Log)
+			}
+			if err != nil {
+				return err
+			}
+			return p.name(ctx)
+		},
 	}
 }
 

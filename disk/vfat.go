@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -65,7 +66,36 @@ func (p PartitionPlan) makeVFAT(ctx context.Context, log func(string, ...any)) e
 	if err != nil {
 		return err
 	}
-	defer file.Close()
+	return errors.Join(writeSerial(file, serial), file.Close())
+}
+
+// byUUID is where udev shows the VFAT by its serial.
+func (p PartitionPlan) byUUID() string { return "/dev/disk/by-uuid/" + p.FSUUID }
+
+// isNamed reports whether udev shows the partition by the VFAT's serial.
+func (p PartitionPlan) isNamed() bool {
+	linked, err := kernelName(p.byUUID())
+	if err != nil {
+		return false
+	}
+	name, err := kernelName(p.Device())
+	return err == nil && linked == name
+}
+
+// name makes udev show the partition by the VFAT's serial, and waits for it.
+func (p PartitionPlan) name(ctx context.Context) error {
+	if err := announce(p.Device()); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, linkTimeout, fmt.Errorf(
+		"udev did not show the VFAT %s within %v; see whether systemd-udevd runs", p.FSUUID, linkTimeout))
+	defer cancel()
+	return host.WaitInFolder(ctx, filepath.Dir(p.byUUID()), p.isNamed)
+}
+
+// writeSerial replaces the volume serial in both boot sectors, the one that
+// counts last.
+func writeSerial(file *os.File, serial uint32) error {
 	boot := make([]byte, 512)
 	if _, err := file.ReadAt(boot, 0); err != nil {
 		return fmt.Errorf("reading the new boot sector: %w", err)
@@ -80,6 +110,21 @@ func (p PartitionPlan) makeVFAT(ctx context.Context, log func(string, ...any)) e
 		if err := file.Sync(); err != nil {
 			return fmt.Errorf("writing the volume serial: %w", err)
 		}
+	}
+	return nil
+}
+
+// announce makes udev look at a device once more. By itself it may not: what is
+// written while it is still at work on the device's last event goes unseen, and
+// the device keeps the name that it had before.
+func announce(device string) error {
+	name, err := kernelName(device)
+	if err != nil {
+		return err
+	}
+	err = os.WriteFile("/sys/class/block/"+name+"/uevent", []byte("change"), 0)
+	if err != nil {
+		return fmt.Errorf("telling udev of %s: %w", device, err)
 	}
 	return nil
 }
