@@ -232,3 +232,19 @@ func TestInterruptPutsBack(t *testing.T) {
 		t.Errorf("it was\n%s\nand is\n%s", was, now)
 	}
 }
+
+// TestRouteOnBothIsNotLost is a move that was killed when an IPv6 route was on
+// the bridge and on the NIC: the kernel shows these as one route of two hops.
+func TestRouteOnBothIsNotLost(t *testing.T) {
+	l := newLAN(t)
+	l.crowd()
+	l.in(l.host, "sh", "-ec", "ip link add br0 type bridge forward_delay 0; ip link set br0 address "+nicMAC+
+		"; ip link set nic0 master br0; ip link set br0 up; ip -6 addr add fd77::10/64 dev br0 nodad; ip -6 route append fd79::/64 via fd77::1 dev br0 metric 50")
+	if both := l.in(l.host, "ip", "-6", "route", "show", "fd79::/64"); strings.Count(both, "nexthop") != 2 {
+		t.Fatalf("the route has not two hops:\n%s", both)
+	}
+	l.mustApply(job{Want: static("192.168.77.10/24"), Env: l.env()})
+	if route := l.in(l.host, "ip", "-6", "route", "show", "fd79::/64"); !strings.HasPrefix(route, "fd79::/64 via fd77::1 dev br0 metric 50") {
+		t.Errorf("the route is %q", route)
+	}
+}

@@ -104,6 +104,33 @@ func eachHop(hops []byte, visit func(hop []byte)) {
 	}
 }
 
+// hops takes an IPv6 route of several hops apart. To the kernel these are
+// routes of their own that happen to have one destination and metric, so that a
+// route that is added beside the NIC's becomes a hop of it, and deleting the
+// whole would delete both. An IPv4 route is one, with all its hops.
+func (r route) hops() []route {
+	multipath := find(r.attrs, unix.RTA_MULTIPATH)
+	if r.family() != unix.AF_INET6 || multipath == nil {
+		return []route{r}
+	}
+	var singles []route
+	eachHop(multipath, func(hop []byte) {
+		single := route{header: slices.Clone(r.header)}
+		copy(single.header[8:12], bytes32(uint32(hop[2]&unix.RTNH_F_ONLINK)))
+		for _, attr := range r.attrs {
+			if attr.kind != unix.RTA_MULTIPATH {
+				single.attrs = append(single.attrs, attr)
+			}
+		}
+		single.attrs = append(single.attrs, attribute{unix.RTA_OIF, slices.Clone(hop[4:8])})
+		if attrs, err := message(hop).attributes(unix.SizeofRtNexthop); err == nil {
+			single.attrs = append(single.attrs, attrs...)
+		}
+		singles = append(singles, single)
+	})
+	return singles
+}
+
 // made reports whether the kernel makes the route by itself where an address
 // is added: it needs no moving.
 func (r route) made() bool {
@@ -163,8 +190,13 @@ func routesThrough(index int) ([]route, error) {
 		if err != nil {
 			return nil, err
 		}
-		if r.through(index) && !r.made() {
-			mine = append(mine, r)
+		if r.made() {
+			continue
+		}
+		for _, single := range r.hops() {
+			if single.through(index) {
+				mine = append(mine, single)
+			}
 		}
 	}
 	slices.SortStableFunc(mine, func(a, b route) int {
