@@ -138,7 +138,7 @@ func TestBenchImages(t *testing.T) {
 	} {
 		url := base + "/image.qcow2." + c.ext
 		var ours, theirs []time.Duration
-		for i := range 3 {
+		for i := range 5 {
 			out := filepath.Join(disk, fmt.Sprintf("ours%d.%s", i, c.ext))
 			started := time.Now()
 			f := fetcher{client: newClient(""), stall: time.Minute, backoff: time.Second, limit: unpackLimit}

@@ -334,7 +334,14 @@ func publish(from, to string) error {
 	if err := errors.Join(err, file.Close()); err != nil {
 		return noRoom(to, fmt.Errorf("writing %s to the disk: %w", from, err))
 	}
-	if err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE); err != nil {
+	err = unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) {
+		// A file system without that flag, such as NFS: a link refuses as well.
+		if err = os.Link(from, to); err == nil {
+			err = os.Remove(from)
+		}
+	}
+	if err != nil {
 		return fmt.Errorf("renaming %s to %s: %w", from, to, err)
 	}
 	return syncDir(filepath.Dir(to))

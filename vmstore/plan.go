@@ -71,8 +71,6 @@ type VM struct {
 	Lost *Lost `json:"lost,omitempty"`
 	// GrowFrom is the disk's size in bytes where it is smaller than wanted.
 	GrowFrom int64 `json:"grow_from,omitempty"`
-	running  bool
-	defined  bool
 }
 
 // Lost is what a removal destroys.
@@ -164,9 +162,6 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	planned.Spec = specFor(want, vm, hostname, have, facts.Files)
 	if problem := badName(vm.Name); problem != "" {
 		return planned, []step.Refusal{{Code: "vm-name", Where: vm.Name, What: problem, Hint: "rename the VM"}}
-	}
-	if have != nil {
-		planned.running, planned.defined = have.Active, true
 	}
 	if vm.State == "absent" {
 		return p.planAbsent(planned, vm, have, facts)
