@@ -26,7 +26,7 @@ type outcome struct {
 
 // Run checks, does and verifies every step, side by side where After allows it.
 // It returns how many steps changed something. After the first failure no new
-// step starts; those that are running finish. When ctx ends, it does the same
+// step starts, unless the step was Contained; those that are running finish. When ctx ends, it does the same
 // and returns ctx's cause.
 func (r *Runner) Run(ctx context.Context, steps []Step) (changed int, err error) {
 	started := r.now()
@@ -40,11 +40,12 @@ func (r *Runner) Run(ctx context.Context, steps []Step) (changed int, err error)
 	begun := make([]bool, len(steps))
 	outcomes := make(chan outcome)
 	var failures []error
+	stopped := false
 	running, remaining := 0, len(steps)
 	var memory uint64
 
 	for remaining > 0 {
-		if len(failures) == 0 && ctx.Err() == nil {
+		if !stopped && ctx.Err() == nil {
 			for i := range steps {
 				if running >= side {
 					break
@@ -76,6 +77,7 @@ func (r *Runner) Run(ctx context.Context, steps []Step) (changed int, err error)
 		}
 		if o.err != nil {
 			failures = append(failures, o.err)
+			stopped = stopped || !steps[o.index].Contained
 			continue
 		}
 		done[steps[o.index].ID] = true

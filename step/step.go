@@ -40,7 +40,10 @@ type Step struct {
 	Wipes  []string // by-id names of the disks whose old content it destroys
 	Detail []string // lines shown in the preview below the title
 	After  []string // IDs of steps that must be done before this one starts
-	Memory uint64   // bytes that Do needs at its peak; bounds what runs side by side
+	// Contained keeps a failure to the steps that wait for this one; others go
+	// on. One VM that cannot be started is no reason to leave the next one off.
+	Contained bool
+	Memory    uint64 // bytes that Do needs at its peak; bounds what runs side by side
 
 	// Check reads the machine and says whether the step's work is there. The
 	// string says why: what is absent, or what is foreign and whose it is.

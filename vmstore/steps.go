@@ -96,6 +96,9 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 	if p.Ordered && !p.Stage {
 		steps = append(steps, w.startInOrder(present, defined))
 	}
+	for i := range steps {
+		steps[i].Contained = true
+	}
 	return steps, nil
 }
 
