@@ -26,8 +26,8 @@ type outcome struct {
 
 // Run checks, does and verifies every step, side by side where After allows it.
 // It returns how many steps changed something. After the first failure no new
-// step starts, unless the step was Contained; those that are running finish. When ctx ends, it does the same
-// and returns ctx's cause.
+// step starts, unless the failed one was Contained; those that are running
+// finish. When ctx ends, it does the same and returns ctx's cause.
 func (r *Runner) Run(ctx context.Context, steps []Step) (changed int, err error) {
 	started := r.now()
 	if err := validate(steps); err != nil {

@@ -529,6 +529,28 @@ func TestBootOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantDid(t, mustRun(t, want, Env{}), "vms/start")
+	// A layout that is refused keeps no VM off: the unit falls back to this.
+	for _, vm := range vms {
+		virsh(t, "destroy", vm.Name)
+	}
+	want.VMs[0].Bridge = "br9"
+	if _, err := tryRun(testContext(t), want, Env{}); err == nil {
+		t.Error("a missing bridge was not refused")
+	}
+	want.VMs = append(want.VMs, running(blank(t, root, "not-yet-defined")))
+	if err := StartDefined(testContext(t), want, &news{}); err != nil {
+		t.Error(err)
+	}
+	if out := strings.Join(strings.Fields(virsh(t, "list", "--name")), " "); out != "first second third last" {
+		t.Errorf("running in order of their start: %q, want first second third last", out)
+	}
+	file := filepath.Join(t.TempDir(), UnitName)
+	if err := os.WriteFile(file, []byte(Unit("/bin/true", "/etc/hvinstall/layout.yaml", root)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("systemd-analyze", "verify", file).CombinedOutput(); err != nil || strings.Contains(string(out), UnitName) {
+		t.Errorf("systemd-analyze verify: %v: %s", err, out)
+	}
 }
 
 // TestStatus is the data of hvinstall status.

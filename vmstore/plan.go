@@ -157,7 +157,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	have := facts.domain(vm.Name)
 	planned := VM{
 		Name: vm.Name, Running: isTrue(vm.Running, true), Autostart: isTrue(vm.Autostart, true),
-		Order: vm.BootOrder, Delay: time.Duration(vm.BootDelay), NoCOW: vm.NoCOW,
+		Order: vm.BootOrder, Delay: delayOf(vm), NoCOW: vm.NoCOW,
 	}
 	planned.Spec = specFor(want, vm, hostname, have, facts.Files)
 	if problem := badName(vm.Name); problem != "" {
@@ -290,6 +290,8 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 	}
 	return nil
 }
+
+func delayOf(vm configs.VM) time.Duration { return time.Duration(vm.BootDelay) }
 
 // layoutDisk is where the layout has the VM's disk.
 func layoutDisk(vm configs.VM, s Spec) string {

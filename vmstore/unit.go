@@ -22,7 +22,9 @@ const unitTimeout = "2h"
 
 // Unit is the text of hvinstall-vms.service. At the first boot it defines and
 // starts what the installation staged; at every later boot it finds nothing to
-// do, or starts the VMs in their boot_order. binary and layout are paths in
+// do, or starts the VMs in their boot_order. When something is refused, the VMs
+// that libvirt has are started all the same: a host that comes up at night must
+// not stay without all of them because of one. binary and layout are paths in
 // the installed system, root is libvirt_vmstore_root.
 func Unit(binary, layout, root string) string {
 	return fmt.Sprintf(`[Unit]
@@ -33,19 +35,24 @@ Wants=network-online.target libvirtd.service
 # A pool that is not mounted must not look like a pool without VMs.
 RequiresMountsFor=%[3]s
 ConditionPathExists=%[2]s
+StartLimitIntervalSec=10min
+StartLimitBurst=5
 
 [Service]
 Type=oneshot
 RemainAfterExit=yes
 ExecStart=%[1]s --plan %[2]s --only vms --yes
+ExecStopPost=/bin/sh -c 'test "$SERVICE_RESULT" = success || exec %[1]s %[5]s --plan %[2]s'
 TimeoutStartSec=%[4]s
-# libvirtd may accept connections a moment after its unit is up.
+# libvirtd may accept connections a moment after its unit is up. What was
+# refused will be refused again.
 Restart=on-failure
 RestartSec=15s
+RestartPreventExitStatus=2 3
 
 [Install]
 WantedBy=multi-user.target
-`, unitPath(binary), unitPath(layout), unitPath(root), unitTimeout)
+`, unitPath(binary), unitPath(layout), unitPath(root), unitTimeout, StartCommand)
 }
 
 // unitPath writes a path as systemd reads it: % begins a specifier, and a

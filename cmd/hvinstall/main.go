@@ -17,6 +17,7 @@ import (
 
 	"hvinstall/initrd/unlock"
 	"hvinstall/install"
+	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
 )
@@ -58,6 +59,7 @@ func commands() []command {
 		{"schema", "print the JSON Schema of layout.yaml, for editors", runSchema},
 		{"version", "print the version", runVersion},
 		{install.GuardCommand, "", runGuard},
+		{vmstore.StartCommand, "", runStartVMs},
 	}
 }
 

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"hvinstall/configs"
+	"hvinstall/vmstore"
+
+	"github.com/spf13/pflag"
+)
+
+// runStartVMs starts the VMs that libvirt has, at a boot at which the layout
+// could not be carried out.
+func runStartVMs(ctx context.Context, t terminal, args []string) int {
+	flags := pflag.NewFlagSet(vmstore.StartCommand, pflag.ContinueOnError)
+	plan := flags.String("plan", "", "the layout")
+	if code, done := parse(t, flags, args); done {
+		return code
+	}
+	layout, err := configs.LoadFile(*plan, "")
+	if err != nil {
+		fmt.Fprintln(t.err, err)
+		return exitUsage
+	}
+	if err := vmstore.StartDefined(ctx, layout.VMPlan, warnings{t}); err != nil {
+		fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
+// warnings shows of a step's news what a person should read.
+type warnings struct{ t terminal }
+
+func (w warnings) Progress(int64, int64, string) {}
+func (w warnings) Log(string, ...any)            {}
+func (w warnings) Warn(format string, args ...any) {
+	fmt.Fprintf(w.t.err, "hvinstall: "+format+"\n", args...)
+}
