@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // hardware tells of block devices as they come and go, and sees to their
@@ -17,9 +19,8 @@ type hardware struct {
 
 	// devices tells of every block device, and again when it changes.
 	devices chan deviceEvent
-	// ready is closed when the modules of every boot, and those of the hardware
-	// that was there at the start, are loaded.
-	ready chan struct{}
+
+	unlocking atomic.Int32 // how many keys are being tried
 }
 
 type deviceEvent struct {
@@ -45,25 +46,49 @@ func watchHardware(con *consoles, l *loader) (*hardware, error) {
 	if err != nil {
 		return nil, err
 	}
-	hw := &hardware{con: con, loader: l, events: events, devices: make(chan deviceEvent, 64), ready: make(chan struct{})}
+	hw := &hardware{con: con, loader: l, events: events, devices: make(chan deviceEvent, 64)}
 	guard(con, hw.listen)
-	guard(con, func() {
-		var wait sync.WaitGroup
-		wait.Go(func() { l.load(cryptModules...) })
-		wait.Go(func() { l.load(stickModules...) })
-		for _, bus := range coldBuses {
-			for _, modalias := range coldModaliases(bus) {
-				wait.Go(func() { l.loadFor(modalias) })
+	guard(con, hw.loadAll)
+	return hw, nil
+}
+
+// loadAll loads modules in the order in which the boot waits for them. Where
+// processors are few, all at once would be the slowest of orders.
+func (hw *hardware) loadAll() {
+	var usb, disks, rest []string
+	for _, bus := range coldBuses {
+		for _, modalias := range coldModaliases(bus) {
+			switch {
+			case pciClass(modalias, "bc0Csc03"):
+				usb = append(usb, modalias)
+			case pciClass(modalias, "bc01"), bus == "virtio", bus == "scsi":
+				disks = append(disks, modalias)
+			default:
+				rest = append(rest, modalias)
 			}
 		}
-		hw.look()
-		wait.Wait()
-		// The rest (btrfs, whose raid6_pq measures itself first) is not needed
-		// before the volumes are open: it must not take the processors from what is.
-		l.loadAlways()
-		close(hw.ready)
-	})
-	return hw, nil
+	}
+	// A stick takes a second or more to come to life after its controller does:
+	// everything else is loaded meanwhile.
+	hw.loader.loadFor(usb...)
+	var wait sync.WaitGroup
+	wait.Go(func() { hw.loader.load("sd_mod", "usb_storage") })
+	wait.Go(func() { hw.loader.loadFor(disks...) })
+	wait.Go(hw.look)
+	wait.Wait()
+	hw.loader.load(slices.Concat(cryptModules, stickModules)...)
+	hw.loader.loadFor(rest...)
+	// btrfs, whose raid6_pq measures itself first, is needed last. It must not
+	// take the processors from a key that is at work already.
+	if hw.unlocking.Load() == 0 {
+		hw.loader.loadAlways()
+	}
+}
+
+// pciClass says whether a modalias is that of a PCI device of the class, as
+// bc01 (storage) or bc0Csc03 (USB host controller).
+func pciClass(modalias, class string) bool {
+	return strings.HasPrefix(modalias, "pci:") && strings.Contains(modalias, class)
 }
 
 // listen follows the kernel's events for ever.

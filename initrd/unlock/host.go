@@ -120,7 +120,9 @@ func (o *opening) start(attempts []attempt) {
 		batches[a.key] = append(batches[a.key], a)
 	}
 	for k, batch := range batches {
+		o.hw.unlocking.Add(1)
 		guard(o.con, func() {
+			defer o.hw.unlocking.Add(-1)
 			o.hw.loader.load(cryptModules...)
 			volumes := make([]crypt.VolumePlan, len(batch))
 			for i, a := range batch {

@@ -106,13 +106,17 @@ func (l *loader) loadAlways() {
 	l.load(names...)
 }
 
-// loadFor loads the drivers for a device.
-func (l *loader) loadFor(modalias string) {
-	l.mu.Lock()
-	seen := l.seen[modalias]
-	l.seen[modalias] = true
-	l.mu.Unlock()
-	if !seen {
-		l.load(l.modules.Match(modalias)...)
+// loadFor loads the drivers for devices.
+func (l *loader) loadFor(modaliases ...string) {
+	var names []string
+	for _, modalias := range modaliases {
+		l.mu.Lock()
+		seen := l.seen[modalias]
+		l.seen[modalias] = true
+		l.mu.Unlock()
+		if !seen {
+			names = append(names, l.modules.Match(modalias)...)
+		}
 	}
+	l.load(names...)
 }
