@@ -49,6 +49,17 @@ func (v VolumePlan) format(ctx context.Context, key Secret, log logger) error {
 	return v.prefer(ctx, 0, log)
 }
 
+// mend has cryptsetup write the damaged copy of the volume's header anew from
+// the other, as it does whenever it reads one. A kill in the middle of a
+// header's change leaves that; luks.go reads the first copy only.
+func (v VolumePlan) mend(ctx context.Context, log logger) (mended bool, err error) {
+	header, err := ReadHeader(v.Device)
+	if err != nil || !header.Damaged || header.UUID != v.UUID {
+		return false, nil //nolint:nilerr // without a header there is nothing to mend
+	}
+	return true, cryptsetup(ctx, log, nil, "luksDump", v.Device)
+}
+
 // prefer makes openers try the slot before those that cost argon2id.
 func (v VolumePlan) prefer(ctx context.Context, slot int, log logger) error {
 	return cryptsetup(ctx, log, nil, "config", "--key-slot", strconv.Itoa(slot), "--priority", "prefer", v.Device)

@@ -179,6 +179,13 @@ func (p Plan) FormatStep(v VolumePlan, k *Keyring, begun Begun, after ...string)
 		Detail: []string{fmt.Sprintf("LUKS2, UUID %s, sectors of %d bytes, %s", v.UUID, v.SectorSize, discard)},
 		Check:  func(context.Context) (step.State, string, error) { return p.checkFormat(v, k, begun) },
 		Do: func(ctx context.Context, report step.Reporter) error {
+			if mended, err := v.mend(ctx, report.Log); err != nil {
+				return err
+			} else if mended {
+				if state, _, err := p.checkFormat(v, k, begun); err != nil || state == step.Done {
+					return err
+				}
+			}
 			var first Secret
 			if len(p.Keys) > 0 {
 				first = k.key(p.Keys[0].FSUUID)
@@ -213,6 +220,8 @@ func (p Plan) checkFormat(v VolumePlan, k *Keyring, begun Begun) (step.State, st
 		return 0, "", err
 	}
 	switch {
+	case header.Damaged:
+		return step.Absent, "one of the header's two copies is damaged", nil
 	case none && making:
 		return step.Absent, "not formatted yet", nil
 	case none:

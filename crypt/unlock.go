@@ -146,6 +146,10 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 		return
 	}
 	volume, err := luks.Open(device)
+	if err != nil && header.Damaged {
+		r.Err = fmt.Errorf("%s: the first copy of the LUKS header on %s is damaged; 'cryptsetup luksDump %s' mends it from the second", v.Mapping, v.Device, v.Device)
+		return
+	}
 	if err != nil {
 		r.Err = fmt.Errorf("%s: reading %s: %w", v.Mapping, v.Device, err)
 		return

@@ -291,7 +291,19 @@ func TestDamagedHeader(t *testing.T) {
 			t.Errorf("with the %s copy damaged: %+v, %v", name, h, err)
 		}
 	}
+	// The next run has it mended, and keeps what is in it.
 	broken := slices.Clone(whole)
+	broken[5000] ^= 0xff
+	if err := os.WriteFile(v.Device, broken, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := do(t, (Plan{Volumes: []VolumePlan{v}}).FormatStep(v, ring(), no)); err != nil {
+		t.Error(err)
+	}
+	if h, err := ReadHeader(v.Device); err != nil || h.Damaged || len(h.Slots) != 1 {
+		t.Errorf("mended: %+v, %v", h, err)
+	}
+	broken = slices.Clone(whole)
 	broken[5000] ^= 0xff
 	broken[16384+5000] ^= 0xff
 	if err := os.WriteFile(v.Device, broken, 0o600); err != nil {
