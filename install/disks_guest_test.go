@@ -37,11 +37,17 @@ func TestDisksExampleHost(t *testing.T) {
 		[]string{"./install"}, "-test.run=^TestInnerSevenDisks$")
 }
 
-// TestDisksInterrupted kills a smaller host's run after and during every step,
-// see interrupt_inner_test.go.
-func TestDisksInterrupted(t *testing.T) {
+// TestDisksKilledAfter kills a smaller host's run after every step, see
+// interrupt_inner_test.go.
+func TestDisksKilledAfter(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
-		[]string{"./install"}, "-test.run=^TestInner(Killed|Passphrase)")
+		[]string{"./install"}, "-test.run=^TestInner(KilledAfter|Passphrase)")
+}
+
+// TestDisksKilledDuring kills it in the middle of every step.
+func TestDisksKilledDuring(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install"}, "-test.run=^TestInnerKilledDuring")
 }
 
 // TestDisksSafety lets go wrong what can, see safety_inner_test.go and

@@ -119,7 +119,7 @@ func killedAfterEachStep(t *testing.T, layout string, least int) {
 // TestInnerKilledDuringSteps kills in the middle: while the first step of each
 // run is at work, later and later into it, until runs get through.
 func TestInnerKilledDuringSteps(t *testing.T) {
-	killedDuringSteps(t, smallHost, []int{0, 40, 250})
+	killedDuringSteps(t, smallHost, []int{30, 300})
 }
 
 // TestLongInnerKilledDuringSteps is the same for the seven-disk host, at more
