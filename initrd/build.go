@@ -9,6 +9,7 @@ package initrd
 
 import (
 	"bytes"
+	"debug/elf"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -72,6 +73,9 @@ func Build(o Options) (Image, error) {
 	// have mounted devtmpfs.
 	files.charDevice("dev/console", 5, 1)
 
+	if err := needsNoLoader(o.Binary); err != nil {
+		return Image{}, err
+	}
 	binary, err := os.ReadFile(o.Binary)
 	if err != nil {
 		return Image{}, fmt.Errorf("reading the binary: %w", err)
@@ -123,4 +127,20 @@ func Build(o Options) (Image, error) {
 	}
 	slices.Sort(names)
 	return Image{Data: append(early, packed...), Modules: names, Microcode: vendors}, nil
+}
+
+// needsNoLoader refuses a binary that is linked dynamically: the initramfs has
+// no ld.so, and the kernel would panic with "No working init found".
+func needsNoLoader(path string) error {
+	file, err := elf.Open(path)
+	if err != nil {
+		return nil //nolint:nilerr // not an ELF file: no loader is asked for
+	}
+	defer file.Close()
+	for _, p := range file.Progs {
+		if p.Type == elf.PT_INTERP {
+			return fmt.Errorf("%s is linked dynamically and cannot be /init; build it with CGO_ENABLED=0", path)
+		}
+	}
+	return nil
 }

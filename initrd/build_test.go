@@ -337,3 +337,12 @@ func TestMicrocodeComesFirst(t *testing.T) {
 		t.Errorf("the main archive begins at %d, want a multiple of 512", at)
 	}
 }
+
+// TestDynamicBinaryIsRefused: the kernel would panic on it.
+func TestDynamicBinaryIsRefused(t *testing.T) {
+	o := options(t)
+	o.Binary = "/bin/ls"
+	if _, err := Build(o); err == nil || !strings.Contains(err.Error(), "CGO_ENABLED=0") {
+		t.Errorf("Build with a dynamically linked binary = %v, want it refused", err)
+	}
+}
