@@ -136,7 +136,18 @@ func TestDefinitionsAreValid(t *testing.T) {
 		validate(t, text)
 	}
 	again := wantNothing(t, want, Env{})
+	c, err := newConnection(defaultURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
 	for i, v := range again.plan.VMs {
+		if err := c.do(testContext(t), func(l *libvirt.Libvirt) error {
+			_, err := l.DomainDefineXMLFlags(v.XML, libvirt.DomainDefineValidate)
+			return err
+		}); err != nil {
+			t.Errorf("%s: DomainDefineXMLFlags(VALIDATE): %v", v.Name, err)
+		}
 		if v.Action != Keep || len(v.Differences) > 0 || v.XML != r.plan.VMs[i].XML {
 			t.Errorf("%s: %s with differences %v; want keep, none, and the same XML", v.Name, v.Action, v.Differences)
 		}

@@ -50,6 +50,8 @@ type VM struct {
 	Spec   Spec   `json:"spec"`
 	// XML is the definition as saved in domain.xml.
 	XML string `json:"xml,omitempty"`
+	// Template is the user's template that it was made from, if one was.
+	Template string `json:"template,omitempty"`
 	// Source is its hash, as kept in the domain's metadata.
 	Source string `json:"source,omitempty"`
 
@@ -187,7 +189,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	if err != nil {
 		return planned, append(refusals, step.Refusal{Code: "template", Where: vm.Name, What: err.Error()})
 	}
-	planned.Source = sourceHash(definition)
+	planned.Source, planned.Template = sourceHash(definition), name
 	if err := planned.judge(have, definition); err != nil {
 		return planned, append(refusals, step.Refusal{Code: "vm-xml", Where: vm.Name, What: err.Error()})
 	}
