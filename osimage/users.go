@@ -138,7 +138,7 @@ func lockAccounts(root string) (func(), error) {
 		if !errors.Is(err, unix.EAGAIN) && !errors.Is(err, unix.EACCES) {
 			break
 		}
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) //nolint:forbidigo // POSIX locks tell nobody when they are free
 	}
 	file.Close()
 	return nil, fmt.Errorf("locking the accounts: %w; another program is changing them, run again", err)
@@ -231,7 +231,7 @@ func makeHome(root string, u UserPlan) error {
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }()
 	if err := copySkel(dir, filepath.Join(root, "etc/skel"), uid, gid); err != nil {
 		return err
 	}

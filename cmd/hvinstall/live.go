@@ -193,11 +193,17 @@ func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
 	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(out, tail)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	if err := cmd.Run(); err != nil {
+		code := cmd.ProcessState.ExitCode()
 		reason := strings.TrimSpace(tail.String())
-		if reason == "" {
+		switch {
+		case code == exitRefused:
+			// The reasons are part of the preview, which is on the screen and in
+			// the log.
+			reason = "refused for safety, and nothing was written; the reasons: grep -A99 REFUSED " + unattendedLog
+		case reason == "":
 			reason = err.Error()
 		}
-		return request, cmd.ProcessState.ExitCode(), errors.New(reason)
+		return request, code, errors.New(reason)
 	}
 	return request, exitDone, nil
 }

@@ -141,6 +141,10 @@ func (p Plan) networkdStep(env Env) step.Step {
 		Detail: []string{"systemctl enable systemd-networkd"},
 		Check: func(context.Context) (step.State, string, error) {
 			if !existsBelow(env.Root, unit) && !existsBelow(env.Root, strings.TrimPrefix(unit, "usr/")) {
+				if env.Root != "/" {
+					// A system that is being installed: looked at before it is unpacked.
+					return step.Absent, "the system is not unpacked yet", nil
+				}
 				return step.Foreign, "that system has no systemd-networkd; install the package systemd (Debian) or configure the bridge by that system's own means", nil
 			}
 			for _, link := range links {

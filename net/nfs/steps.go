@@ -145,6 +145,10 @@ func (p Plan) enableStep(env Env, after []string) step.Step {
 		Detail: []string{"systemctl enable " + serverUnit},
 		Check: func(context.Context) (step.State, string, error) {
 			if !there(env.Root, "usr/lib/systemd/system/"+serverUnit) && !there(env.Root, "lib/systemd/system/"+serverUnit) {
+				if env.Root != "/" {
+					// A system that is being installed: looked at before it is unpacked.
+					return step.Absent, "the system is not unpacked yet", nil
+				}
 				return step.Foreign, "that system has no NFS server; install the package nfs-kernel-server", nil
 			}
 			for _, link := range []string{serverLink, reapplyLink} {
