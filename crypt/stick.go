@@ -65,7 +65,7 @@ func (k KeyPlan) mounted(readOnly bool, f func(dir string) error) error {
 	if err := host.MountFS(device, dir, "vfat", options...); err != nil {
 		return k.mountError(err, device, readOnly)
 	}
-	return errors.Join(f(dir), host.Unmount(dir))
+	return errors.Join(f(dir), host.UnmountOwn(dir))
 }
 
 func (k KeyPlan) mountError(err error, device string, readOnly bool) error {

@@ -186,7 +186,7 @@ func (fs FilesystemPlan) atTop(f func(dir string) error) error {
 	if err := host.MountFS(fs.Devices[0], dir, "btrfs", "subvolid=5", "noatime"); err != nil {
 		return err
 	}
-	return errors.Join(f(dir), host.Unmount(dir))
+	return errors.Join(f(dir), host.UnmountOwn(dir))
 }
 
 // createSubvolume makes one; one that is there is no error.
