@@ -136,7 +136,7 @@ func needsNoLoader(path string) error {
 	if err != nil {
 		return nil //nolint:nilerr // not an ELF file: no loader is asked for
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // opened for reading alone
 	for _, p := range file.Progs {
 		if p.Type == elf.PT_INTERP {
 			return fmt.Errorf("%s is linked dynamically and cannot be /init; build it with CGO_ENABLED=0", path)
