@@ -22,8 +22,9 @@ const KeySize = 4096
 // keyLimit is the longest key file that is read: cryptsetup's own limit.
 const keyLimit = 8 << 20
 
-// stickDir is where sticks are mounted, each for the moment that it is needed.
-const stickDir = "/run/hvinstall/stick"
+// stickDir begins the names of the folders where sticks are mounted, each for
+// the moment that it is needed.
+const stickDir = "/run/hvinstall/stick-"
 
 // StickError is a stick that cannot hold or give its key. Nothing on it was
 // lost.
@@ -50,10 +51,7 @@ func (k KeyPlan) mounted(readOnly bool, f func(dir string) error) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(stickDir, 0o700); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp(stickDir, k.FSUUID+"-")
+	dir, err := k.mountDir(readOnly)
 	if err != nil {
 		return err
 	}
@@ -62,10 +60,44 @@ func (k KeyPlan) mounted(readOnly bool, f func(dir string) error) error {
 	if readOnly {
 		options[len(options)-1] = "ro"
 	}
-	if err := host.MountFS(device, dir, "vfat", options...); err != nil {
+	err = host.MountFS(device, dir, "vfat", options...)
+	if readOnly && errors.Is(err, unix.EBUSY) {
+		// It is mounted for writing already, by a desktop or by a run that was
+		// killed: there it can be read as well.
+		if there, found := mountOf(device); found {
+			return f(there)
+		}
+	}
+	if err != nil {
 		return k.mountError(err, device, readOnly)
 	}
 	return errors.Join(f(dir), host.UnmountOwn(dir))
+}
+
+// mountOf is where a device is mounted already.
+func mountOf(device string) (string, bool) {
+	mounts, err := host.Mounts()
+	if err != nil {
+		return "", false
+	}
+	for _, m := range mounts {
+		if source, err := filepath.EvalSymlinks(m.Source); err == nil && source == device && m.FSType == "vfat" {
+			return m.Target, true
+		}
+	}
+	return "", false
+}
+
+// mountDir is an empty folder for the mount. Only who writes ends the mount of
+// a killed run: a dry run may look while another run is at work.
+func (k KeyPlan) mountDir(readOnly bool) (string, error) {
+	if !readOnly {
+		return host.OwnMountDir(stickDir + k.FSUUID + "-rw-")
+	}
+	if err := os.MkdirAll(filepath.Dir(stickDir), 0o700); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(filepath.Dir(stickDir), filepath.Base(stickDir)+k.FSUUID+"-ro-")
 }
 
 func (k KeyPlan) mountError(err error, device string, readOnly bool) error {

@@ -172,10 +172,7 @@ func (fs FilesystemPlan) isMember(path string) bool {
 
 // atTop runs f with the file system's top level mounted in a folder of its own.
 func (fs FilesystemPlan) atTop(f func(dir string) error) error {
-	if err := os.MkdirAll("/run/hvinstall", 0o755); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp("/run/hvinstall", "btrfs-")
+	dir, err := host.OwnMountDir("/run/hvinstall/btrfs-" + fs.Label + "-")
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,9 @@ package host
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,4 +27,26 @@ func UnmountOwn(target string) error {
 		return fmt.Errorf("unmounting %s: %w", target, err)
 	}
 	return nil
+}
+
+// OwnMountDir makes an empty folder for a private mount, and first ends the
+// private mounts of this prefix that a killed process left. The caller holds
+// the lock that keeps a second run away.
+func OwnMountDir(prefix string) (string, error) {
+	if err := os.MkdirAll(filepath.Dir(prefix), 0o700); err != nil {
+		return "", err
+	}
+	mounts, err := Mounts()
+	if err != nil {
+		return "", err
+	}
+	own := fmt.Sprintf("%s%d-", prefix, os.Getpid())
+	for _, m := range mounts {
+		if strings.HasPrefix(m.Target, prefix) && !strings.HasPrefix(m.Target, own) {
+			if err := errors.Join(UnmountOwn(m.Target), os.Remove(m.Target)); err != nil {
+				return "", fmt.Errorf("ending what a killed run left: %w", err)
+			}
+		}
+	}
+	return os.MkdirTemp(filepath.Dir(prefix), filepath.Base(own))
 }
