@@ -192,6 +192,14 @@ func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
 	cmd := exec.CommandContext(ctx, self, request.Arguments(plan)...)
 	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(out, tail)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if request.Passphrase != "" {
+		secret, err := passphrasePipe(request.Passphrase)
+		if err != nil {
+			return request, exitFailed, err
+		}
+		defer secret.Close()
+		cmd.ExtraFiles = []*os.File{secret}
+	}
 	if err := cmd.Run(); err != nil {
 		code := cmd.ProcessState.ExitCode()
 		reason := strings.TrimSpace(tail.String())
@@ -206,6 +214,29 @@ func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
 		return request, code, errors.New(reason)
 	}
 	return request, exitDone, nil
+}
+
+// passphrasePipe is a pipe with the content of the passphrase file in it.
+func passphrasePipe(path string) (*os.File, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("the passphrase: %w", err)
+	}
+	defer clear(data)
+	const most = 4096 // fits into a pipe that nobody reads yet
+	if len(data) == 0 || len(data) > most {
+		return nil, fmt.Errorf("%s holds no passphrase: it has %d bytes", path, len(data))
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer write.Close()
+	if _, err := write.Write(data); err != nil {
+		read.Close()
+		return nil, fmt.Errorf("the passphrase: %w", err)
+	}
+	return read, nil
 }
 
 // lastLines keeps the end of what is written to it.

@@ -124,7 +124,8 @@ func (r Request) IsURL() bool {
 }
 
 // Arguments are those of hvinstall that carry the request out, with the plan
-// as a local file.
+// as a local file, and the passphrase as its file descriptor 3: on a VFAT every
+// file can be read by everybody, which hvinstall refuses of a passphrase file.
 func (r Request) Arguments(plan string) []string {
 	args := []string{"--plan", plan}
 	if r.Yes {
@@ -134,7 +135,7 @@ func (r Request) Arguments(plan string) []string {
 		args = append(args, "--confirm", r.Confirm)
 	}
 	if r.Passphrase != "" {
-		args = append(args, "--passphrase-file", r.Passphrase)
+		args = append(args, "--passphrase-fd", "3")
 	}
 	return args
 }

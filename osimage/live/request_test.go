@@ -51,7 +51,7 @@ func TestParseRequestRefuses(t *testing.T) {
 
 func TestArguments(t *testing.T) {
 	r := Request{Yes: true, Passphrase: Medium + "/p"}
-	want := []string{"--plan", "/run/x", "--yes", "--passphrase-file", Medium + "/p"}
+	want := []string{"--plan", "/run/x", "--yes", "--passphrase-fd", "3"}
 	if got := r.Arguments("/run/x"); !slices.Equal(got, want) {
 		t.Errorf("arguments = %q, want %q", got, want)
 	}

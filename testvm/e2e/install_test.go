@@ -24,7 +24,7 @@ func TestInstall(t *testing.T) {
 	t.Run("install", func(t *testing.T) {
 		vm := m.boot(t, 25*time.Minute, append(m.everything(), "live")...)
 		expect(t, vm, 6*time.Minute, `unattended installation by the kernel's command line`)
-		expect(t, vm, 15*time.Minute, `Done: poweroff`)
+		expectDone(t, vm, 15*time.Minute)
 		if err := vm.Wait(slow(3 * time.Minute)); err != nil {
 			t.Fatal(err)
 		}
@@ -118,6 +118,15 @@ func TestInstall(t *testing.T) {
 		root.has("and said so", "cat /run/hvinstall/boot.json", "ata-ST2000VN004_BULK2000B")
 		root.has("nothing can be written to its place", "touch /mnt/bulk/x 2>&1; true", "not permitted")
 	})
+}
+
+// expectDone waits for the end of an unattended installation. One that fails
+// says so above the shell.
+func expectDone(t *testing.T, vm *testvm.VM, timeout time.Duration) {
+	t.Helper()
+	if match := expect(t, vm, timeout, `Done: poweroff|The unattended installation did not go through`); match[0] != "Done: poweroff" {
+		t.Fatalf("the installation failed:\n%s", vm.Tail(80))
+	}
 }
 
 // console is a root shell on the host's console.

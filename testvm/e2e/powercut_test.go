@@ -60,7 +60,7 @@ func TestPowerCuts(t *testing.T) {
 	}
 	t.Run("to the end", func(t *testing.T) {
 		vm := m.boot(t, 25*time.Minute, drives...)
-		expect(t, vm, 20*time.Minute, `Done: poweroff`)
+		expectDone(t, vm, 20*time.Minute)
 		if err := vm.Wait(slow(3 * time.Minute)); err != nil {
 			t.Fatal(err)
 		}
