@@ -316,9 +316,25 @@ func TestDamagedHeader(t *testing.T) {
 
 // TestCostIsCryptsetups holds the cost that is forced on every volume against
 // what cryptsetup chooses for a volume of its own: within a factor of two,
-// because a benchmark on a busy machine never comes out the same twice.
+// because a benchmark on a busy machine never comes out the same twice. One of
+// three measurements must hold: something else may run during any of them, and
+// a cost that is wrong by itself is wrong in all three.
 func TestCostIsCryptsetups(t *testing.T) {
-	cost, err := MeasureCost(context.Background(), t.Logf)
+	for range 3 {
+		ours, its := measureBoth(t)
+		work := func(c Cost) int { return c.Time * c.Memory }
+		t.Logf("ours %+v, cryptsetup's own %+v", ours, its)
+		if ours.Parallel == its.Parallel && work(ours)*2 >= work(its) {
+			return
+		}
+	}
+	t.Error("the cost measured is less than half of what cryptsetup chooses, three times")
+}
+
+// measureBoth is our cost and the one that cryptsetup chooses by itself.
+func measureBoth(t *testing.T) (ours, its Cost) {
+	t.Helper()
+	ours, err := MeasureCost(context.Background(), t.Logf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -332,10 +348,5 @@ func TestCostIsCryptsetups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	its := h.Slots[0].Cost
-	work := func(c Cost) int { return c.Time * c.Memory }
-	t.Logf("ours %+v, cryptsetup's own %+v", cost, its)
-	if cost.Parallel != its.Parallel || work(cost)*2 < work(its) {
-		t.Errorf("the cost measured is %+v, and cryptsetup chooses %+v", cost, its)
-	}
+	return ours, h.Slots[0].Cost
 }

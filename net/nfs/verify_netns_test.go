@@ -93,8 +93,8 @@ func TestEnable(t *testing.T) {
 	}
 	plan, _ := MakePlan(spec(), []Pool{bulk})
 	enable := plan.enableStep(Env{Root: root}, nil)
-	if state, found, err := enable.Check(t.Context()); state != step.Foreign || err != nil {
-		t.Errorf("without a server: %s, %q, %v; want foreign", state, found, err)
+	if state, found, err := enable.Check(t.Context()); state != step.Absent || err != nil {
+		t.Errorf("before the system is unpacked: %s, %q, %v; want absent", state, found, err)
 	}
 	for _, unit := range []string{"nfs-server.service", "multi-user.target"} {
 		text, err := os.ReadFile("/lib/systemd/system/" + unit)
