@@ -82,7 +82,7 @@ func (p *planner) ours(dp *DiskPlan) Fate {
 			case found && luks.UUID == dp.VolumeUUID:
 				dp.VolumeExists = true
 			default:
-				p.refuse("volume-foreign", dp.ID, "if nothing of it is needed, run again with --erase "+dp.ID,
+				p.refuse("volume-foreign", dp.ID, "if nothing of it is needed, give the layout another seed: and run again with --erase "+dp.ID,
 					"the partition table is hvinstall's, but partition %d holds %s instead of the volume %s",
 					have.Number, have.content(), dp.Mapping)
 				return Refuse

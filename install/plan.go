@@ -201,6 +201,17 @@ func (p Plan) Erases() []string {
 	return ids
 }
 
+// Removes lists the VMs that are deleted with their disks.
+func (p Plan) Removes() []string {
+	var names []string
+	if p.VMs != nil {
+		for _, vm := range p.VMs.Removals() {
+			names = append(names, vm.Name)
+		}
+	}
+	return names
+}
+
 // refuse adds a refusal.
 func (p *Plan) refuse(code, where, what, hint string) {
 	p.Refusals = append(p.Refusals, step.Refusal{Code: code, Where: where, What: what, Hint: hint})

@@ -123,6 +123,11 @@ func (r session) nothingToDo(steps int) int {
 		return exitDone
 	}
 	fmt.Fprintf(r.t.out, "%s: nothing to do, all %s are as they should be.\n", r.plan.Layout.Hostname, quantity(steps, "step"))
+	if r.plan.VMs != nil {
+		for _, line := range r.plan.VMs.RestartLines() {
+			fmt.Fprintln(r.t.out, r.style.wrapped(r.style.warn("!"), line, "", r.style.warn))
+		}
+	}
 	return exitDone
 }
 
@@ -244,12 +249,19 @@ func (r session) consent() error {
 	}
 	input, isFile := r.t.in.(*os.File)
 	if !isFile || !term.IsTerminal(int(input.Fd())) {
-		return fmt.Errorf("nobody is there to confirm: run at a terminal, or with --confirm %s", r.plan.Digest)
+		hint := "--confirm " + r.plan.Digest
+		if len(erased) == 0 {
+			hint += " or --yes"
+		}
+		return fmt.Errorf("nobody is there to confirm: run at a terminal, or with %s", hint)
 	}
 	word := "yes"
 	if len(erased) > 0 {
 		word = "erase"
 		fmt.Fprintf(r.screen, "\n%s Type erase to go on: ", r.style.danger("This erases "+shortNames(erased)+"."))
+	} else if removed := r.plan.Removes(); len(removed) > 0 {
+		word = "delete"
+		fmt.Fprintf(r.screen, "\n%s Type delete to go on: ", r.style.danger("This deletes "+strings.Join(removed, ", ")+"."))
 	} else {
 		fmt.Fprint(r.screen, "\nType yes to go on: ")
 	}

@@ -454,8 +454,11 @@ func (p preview) summary() {
 			}
 			fmt.Fprintln(p.out, p.danger(line))
 		}
-	} else {
-		fmt.Fprintln(p.out, "Erases nothing that holds data.")
+	} else if p.plan.Has(install.PartDisks) {
+		fmt.Fprintln(p.out, "Erases no disk that holds data.")
+	}
+	if removed := p.plan.Removes(); len(removed) > 0 {
+		fmt.Fprintln(p.out, p.danger(fmt.Sprintf("Deletes %s for good, with all disks: %s", quantity(len(removed), "VM"), strings.Join(removed, ", "))))
 	}
 	fmt.Fprintf(p.out, "Digest %s\n", p.plan.Digest)
 }

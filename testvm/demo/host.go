@@ -75,11 +75,22 @@ func (c *console) shows(within time.Duration, command, want string) error {
 	return nil
 }
 
+// settle makes a shell's output plain to follow: a short prompt, no bracketed
+// paste, the size of the recording.
+func (c *console) settle() error {
+	line := fmt.Sprintf("stty cols %d rows %d; export TERM=linux SYSTEMD_PAGER= ; bind 'set enable-bracketed-paste off'; PS1='# '\n", columns, rows)
+	if err := c.vm.Send(line); err != nil {
+		return err
+	}
+	_, _, err := c.run(time.Minute, "true")
+	return err
+}
+
 // login logs in to the installed host and becomes root.
 func (c *console) login() error {
 	if err := c.dialogue(8*time.Minute, `hypervisor login: `, user, `Password: `, password, `me@hypervisor:~\$ `, "sudo -i",
-		`password for me: `, password, `root@hypervisor:~# `, fmt.Sprintf("stty cols %d rows %d; export TERM=linux SYSTEMD_PAGER= ; bind 'set enable-bracketed-paste off'; PS1='# '", columns, rows)); err != nil {
+		`password for me: `, password, `root@hypervisor:~# `, ""); err != nil {
 		return err
 	}
-	return c.expect(time.Minute, `\n# `)
+	return c.settle()
 }

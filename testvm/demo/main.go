@@ -86,8 +86,10 @@ func install(ctx context.Context, m *machine, s *show) error {
 	}
 	defer vm.Close()
 	c := &console{vm: vm}
-	if err := c.dialogue(8*time.Minute, `hvinstall live system`, "", `root@hvinstall:~# `,
-		fmt.Sprintf("stty cols %d rows %d; export TERM=linux; bind 'set enable-bracketed-paste off'; PS1='# '", columns, rows), `\n# `, ""); err != nil {
+	if err := c.dialogue(8*time.Minute, `hvinstall live system`, "", `root@hvinstall:~# `, ""); err != nil {
+		return err
+	}
+	if err := c.settle(); err != nil {
 		return err
 	}
 	if err := screenshot(vm, m.dir, "live"); err != nil {
@@ -151,7 +153,7 @@ func firstBoot(ctx context.Context, m *machine, s *show) error {
 	if err := c.shows(time.Minute, "cat >>/etc/hvinstall/layout.yaml <<'END'\n"+second()+"END", ""); err != nil {
 		return err
 	}
-	if err := apply(c); err != nil {
+	if err := apply(c, "yes"); err != nil {
 		return err
 	}
 	if err := c.shows(time.Minute, "virsh list --all", "second"); err != nil {
@@ -161,7 +163,7 @@ func firstBoot(ctx context.Context, m *machine, s *show) error {
 	if err := c.shows(time.Minute, `sed -i '/name: second/a\    state: absent' /etc/hvinstall/layout.yaml`, ""); err != nil {
 		return err
 	}
-	if err := apply(c); err != nil {
+	if err := apply(c, "delete"); err != nil {
 		return err
 	}
 	if err := c.shows(time.Minute, "virsh list --all --name | grep -c second; ls /mnt/vmstore; true", "appliance"); err != nil {
@@ -184,12 +186,12 @@ func second() string {
 `
 }
 
-// apply runs the plan and says yes.
-func apply(c *console) error {
+// apply runs the plan, and consents by the word that is asked for.
+func apply(c *console, word string) error {
 	if err := c.vm.Send("hvinstall --plan /etc/hvinstall/layout.yaml\n"); err != nil {
 		return err
 	}
-	return c.dialogue(8*time.Minute, `Type yes to go on: `, "yes", `changed something, in`, "", `\n# `, "")
+	return c.dialogue(8*time.Minute, `Type `+word+` to go on: `, word, `changed something, in`, "", `\n# `, "")
 }
 
 // lease waits for the line that the appliance prints once it has its address.
