@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 
 	"golang.org/x/sync/errgroup"
@@ -87,7 +88,7 @@ func strangers(root string) (string, error) {
 	}
 	for _, e := range entries {
 		path := filepath.Join(root, e.Name())
-		if points[path] || (e.IsDir() && isEmptyTree(path)) {
+		if points[path] || (e.IsDir() && holdsOnlyOurs(root, path)) {
 			continue
 		}
 		return e.Name(), nil
@@ -95,18 +96,25 @@ func strangers(root string) (string, error) {
 	return "", nil
 }
 
-// isEmptyTree reports whether there is nothing but folders: mount points that
-// are not mounted, or made for it.
-func isEmptyTree(dir string) bool {
-	empty := true
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+// ownFolders are hvinstall's on the host. Other steps may have written to them
+// before the system is unpacked: the headers' backups, and the log.
+var ownFolders = []string{"var/lib/hvinstall", "var/log/hvinstall"}
+
+// holdsOnlyOurs reports whether there is nothing but folders (mount points that
+// are not mounted, or made for it) and hvinstall's own.
+func holdsOnlyOurs(root, dir string) bool {
+	only := true
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if rel, relErr := filepath.Rel(root, path); relErr == nil && slices.Contains(ownFolders, rel) {
+			return fs.SkipDir
+		}
 		if err != nil || !d.IsDir() {
-			empty = false
+			only = false
 			return fs.SkipAll
 		}
 		return nil
 	})
-	return err == nil && empty
+	return err == nil && only
 }
 
 func (p Plan) unpack(ctx context.Context, env Env, report step.Reporter) error {
@@ -244,27 +252,29 @@ func restoreACLs(ctx context.Context, root string, report step.Reporter) error {
 	return nil
 }
 
-// wipe removes what is in root, other than the names kept. It stays on root's
-// own file system: subvolumes mounted below, which may hold the user's data,
-// are left alone.
+// wipe removes what is in root, other than hvinstall's own folders and the names
+// kept. It stays on root's own file system: subvolumes mounted below, which may
+// hold the user's data, are left alone.
 func wipe(root string, keep ...string) error {
 	var st unix.Stat_t
 	if err := unix.Lstat(root, &st); err != nil {
 		return err
 	}
-	return wipeDir(root, st.Dev, keep)
+	return wipeDir(root, "", st.Dev, slices.Concat(keep, ownFolders))
 }
 
-func wipeDir(dir string, dev uint64, keep []string) error {
-	entries, err := os.ReadDir(dir)
+// wipeDir removes what is in the folder rel of root; keep is relative to root.
+func wipeDir(root, rel string, dev uint64, keep []string) error {
+	entries, err := os.ReadDir(filepath.Join(root, rel))
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if contains(keep, e.Name()) {
+		name := filepath.Join(rel, e.Name())
+		if slices.Contains(keep, name) {
 			continue
 		}
+		path := filepath.Join(root, name)
 		var st unix.Stat_t
 		if err := unix.Lstat(path, &st); err != nil {
 			return err
@@ -273,12 +283,13 @@ func wipeDir(dir string, dev uint64, keep []string) error {
 			continue
 		}
 		if e.IsDir() {
-			if err := wipeDir(path, dev, nil); err != nil {
+			if err := wipeDir(root, name, dev, keep); err != nil {
 				return err
 			}
 			err := unix.Rmdir(path)
-			// Not empty: it leads to a mount point. Busy: it is one, of the same
-			// file system.
+			// Not empty: it leads to a mount point, or to what is kept. Busy: it is
+			// a mount point of the same file system. Not permitted: the immutable
+			// mount point of a pool.
 			if err != nil && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EPERM) {
 				return fmt.Errorf("removing %s: %w", path, err)
 			}
@@ -289,15 +300,6 @@ func wipeDir(dir string, dev uint64, keep []string) error {
 		}
 	}
 	return nil
-}
-
-func contains(names []string, name string) bool {
-	for _, n := range names {
-		if n == name {
-			return true
-		}
-	}
-	return false
 }
 
 // syncFS writes a file system's data to its disks.

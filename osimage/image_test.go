@@ -95,6 +95,39 @@ func TestStrangers(t *testing.T) {
 	if name, err := strangers(root); err != nil || name != "" {
 		t.Errorf("strangers = %q, %v for empty folders", name, err)
 	}
+	// The headers' backups and the log come before the system.
+	for _, name := range []string{"var/lib/hvinstall/headers/cryptroot.img", "var/log/hvinstall/run.log"} {
+		if err := os.MkdirAll(filepath.Join(root, filepath.Dir(name)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(root, name), []byte("header"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if name, err := strangers(root); err != nil || name != "" {
+		t.Errorf("strangers = %q, %v for hvinstall's own files", name, err)
+	}
+	if err := os.MkdirAll(filepath.Join(root, "var/lib/dpkg"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(root, "var/lib/dpkg/status"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if name, err := strangers(root); err != nil || name != "var" {
+		t.Errorf("strangers = %q, %v; want var", name, err)
+	}
+	if err := wipe(root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "var/lib/hvinstall/headers/cryptroot.img")); err != nil {
+		t.Errorf("the backup of a header was removed: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(root, "var/lib/dpkg")); err == nil {
+		t.Error("what an earlier run left is still there")
+	}
+	if err := os.MkdirAll(filepath.Join(root, "mnt/vmstore"), 0o755); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(root, "mnt/vmstore/photo"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
