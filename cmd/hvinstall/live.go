@@ -204,11 +204,12 @@ func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
 		code := cmd.ProcessState.ExitCode()
 		reason := strings.TrimSpace(tail.String())
 		switch {
+		case reason != "":
 		case code == exitRefused:
 			// The reasons are part of the preview, which is on the screen and in
 			// the log.
-			reason = "refused for safety, and nothing was written; the reasons: grep -A99 REFUSED " + unattendedLog
-		case reason == "":
+			reason = "refused for safety; the reasons: grep -A99 REFUSED " + unattendedLog
+		default:
 			reason = err.Error()
 		}
 		return request, code, errors.New(reason)
