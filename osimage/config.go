@@ -131,7 +131,8 @@ func (m Mount) fstabOptions() []string {
 	case m.Pool:
 		return append(slices.Clone(m.Options), "noauto", "nofail", "x-systemd.device-timeout=5s")
 	case m.FSType == "vfat":
-		return append(slices.Clone(m.Options), "nofail", "x-systemd.device-timeout=10s")
+		// With nofail nothing waits for it, so that a slow disk may have its time.
+		return append(slices.Clone(m.Options), "nofail")
 	}
 	return m.Options
 }
