@@ -43,10 +43,30 @@ func (v VolumePlan) isOpen() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("asking for %s: %w", v.Mapping, err)
 	}
-	if !v.owns(info.UUID) || info.Flags&unix.DM_ACTIVE_PRESENT_FLAG == 0 {
+	if !v.owns(info.UUID) {
 		return false, &MappingTakenError{v.Mapping, info.UUID}
 	}
-	return true, nil
+	return info.Flags&unix.DM_ACTIVE_PRESENT_FLAG != 0, nil
+}
+
+// dropUnfinished removes what is left of an opening that was killed between
+// the mapping's making and its table's loading: a name that leads nowhere, and
+// that nobody can have opened.
+func (v VolumePlan) dropUnfinished() error {
+	info, err := devmapper.InfoByName(v.Mapping)
+	if errors.Is(err, unix.ENXIO) || errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("asking for %s: %w", v.Mapping, err)
+	}
+	if !v.owns(info.UUID) || info.Flags&unix.DM_ACTIVE_PRESENT_FLAG != 0 || info.OpenCount > 0 {
+		return nil
+	}
+	if err := devmapper.Remove(v.Mapping); err != nil && !errors.Is(err, unix.ENXIO) {
+		return fmt.Errorf("removing what a run that was cut short left of %s: %w", v.Mapping, err)
+	}
+	return nil
 }
 
 func (v VolumePlan) owns(dmUUID string) bool {

@@ -287,6 +287,9 @@ func (p Plan) open(ctx context.Context, v VolumePlan, k *Keyring, report step.Re
 	if err != nil {
 		return err
 	}
+	if err := v.dropUnfinished(); err != nil {
+		return err
+	}
 	right, err := v.flagsRight()
 	if err != nil {
 		return err

@@ -125,6 +125,10 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 		r.Already, r.Err = open, err
 		return
 	}
+	if err := v.dropUnfinished(); err != nil {
+		r.Err = err
+		return
+	}
 	// The kernel looks the device up by itself, and knows no links of udev's
 	// that come and go.
 	device, err := filepath.EvalSymlinks(v.Device)
