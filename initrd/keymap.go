@@ -18,7 +18,9 @@ func CompileKeymap(ctx context.Context, name string) ([]byte, error) {
 	if name == "" || name == "us" {
 		return nil, nil // the kernel's own
 	}
-	out, err := host.Cmd{Argv: []string{"loadkeys", "-q", "--bkeymap", name}}.Output(ctx)
+	// -u: a layout such as be has signs that are in no 8-bit character set, and
+	// without it loadkeys refuses the whole map.
+	out, err := host.Cmd{Argv: []string{"loadkeys", "-q", "-u", "--bkeymap", name}}.Output(ctx)
 	if err == nil && bytes.HasPrefix(out, []byte(bkeymap)) {
 		return out, nil
 	}
@@ -26,7 +28,7 @@ func CompileKeymap(ctx context.Context, name string) ([]byte, error) {
 	if xerr != nil {
 		return nil, fmt.Errorf("compiling keymap %s: %w; install kbd and console-setup", name, err)
 	}
-	out, err = host.Cmd{Argv: []string{"loadkeys", "-q", "--bkeymap"}, Stdin: bytes.NewReader(text)}.Output(ctx)
+	out, err = host.Cmd{Argv: []string{"loadkeys", "-q", "-u", "--bkeymap"}, Stdin: bytes.NewReader(text)}.Output(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("compiling keymap %s: %w", name, err)
 	}
