@@ -1,6 +1,7 @@
 # The machine's facts: captures in guests, fuzzing, and how long discover takes.
 
-CHECK_SUITES += test-discover-guest test-disk-loop
+CHECK_SUITES += test-disk-loop
+CHECK_LONG_SUITES += test-discover-guest
 
 FUZZTIME ?= 5m
 

@@ -2,16 +2,22 @@
 # loop devices of this machine's.
 
 CHECK_SUITES += test-loop test-guest
-CHECK_LONG_SUITES += test-guest-long
+CHECK_LONG_SUITES += test-console-guest test-guest-interrupted test-guest-long
 
-.PHONY: test-loop test-guest test-guest-long bench-disks
+.PHONY: test-loop test-guest test-guest-interrupted test-guest-long bench-disks
 
 test-loop: ## btrfs, tables and sticks on loop devices (root)
 	CGO_ENABLED=0 go test -count=1 -tags loop ./disk ./crypt
 
 test-guest: ## disks, LUKS, pools and sticks in a QEMU guest
 	CGO_ENABLED=0 go test -count=1 -timeout 40m -tags guest -run '^Test(Guest|PowerCut|TimeLimit|Inner)$$' ./testvm
-	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisks' ./install
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisks(ExampleHost|Safety)$$' ./install
+
+test-console-guest: ## a person at a console: preview, yes, passphrase, progress, and again
+	CGO_ENABLED=0 go test -count=1 -timeout 20m -tags guest -run '^TestDisksAtTheConsole$$' ./cmd/hvinstall
+
+test-guest-interrupted: ## a smaller host killed after and during every step
+	CGO_ENABLED=0 go test -count=1 -timeout 90m -tags guest -run '^TestDisksKilled' ./install
 
 test-guest-long: ## the seven-disk host killed in and after every step
 	CGO_ENABLED=0 go test -count=1 -timeout 180m -tags guest -run '^TestLongDisks' ./install

@@ -23,8 +23,8 @@ test-e2e-long: live ## the same with ten power cuts
 bench-unpack: ## unpacking the image, against unsquashfs alone on the same file system (root)
 	go test -tags loop -run '^$$' -bench Unpack -benchtime 3x ./osimage
 
-CHECK_SUITES += test-osimage-loop test-e2e
-CHECK_LONG_SUITES += test-e2e-long
+CHECK_SUITES += test-osimage-loop
+CHECK_LONG_SUITES += test-e2e test-e2e-long
 
 test-osimage-guest: ## boot entries on a real ESP (a small QEMU guest)
 	go test -tags guest -count=1 -run TestInGuest ./osimage

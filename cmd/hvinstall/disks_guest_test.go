@@ -67,7 +67,7 @@ func TestDisksAtTheConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	vm := testvm.BootGuest(t, testvm.Guest{
-		Config: testvm.Config{Memory: 4096, Drives: sevenDisks(), Timeout: 8 * time.Minute},
+		Config: testvm.Config{Memory: 4096, Drives: sevenDisks(), Timeout: 15 * time.Minute},
 		Files:  map[string]string{"/bin/hvinstall": binary, "/layout.yaml": layout},
 	})
 	expect := func(within time.Duration, pattern string) {
@@ -90,7 +90,7 @@ func TestDisksAtTheConsole(t *testing.T) {
 	send("not a real secret at all\n")
 	expect(time.Minute, `The same once more: `)
 	send("not a real secret at all\n")
-	expect(4*time.Minute, `changed something, in`)
+	expect(10*time.Minute, `changed something, in`)
 	expect(time.Minute, `mounted at /mnt/target`)
 
 	again, err := vm.Shell(time.Minute, "hvinstall --plan /layout.yaml --only disks")
