@@ -58,7 +58,7 @@ func demo(ctx context.Context, dir, live string) error {
 	if err != nil {
 		return err
 	}
-	m.forward = []string{fmt.Sprintf("guestfwd=tcp:192.168.1.100:80-tcp:127.0.0.1:%d", port)}
+	m.forward = []string{fmt.Sprintf("guestfwd=tcp:192.168.1.100:80-cmd:busybox nc 127.0.0.1 %d", port)}
 	if err := m.makeLive(ctx, live, layout("http://192.168.1.100")); err != nil {
 		return err
 	}

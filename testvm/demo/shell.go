@@ -26,7 +26,7 @@ func handOver(ctx context.Context, dir, _ string) error {
 	if err != nil {
 		return err
 	}
-	m.forward = []string{fmt.Sprintf("guestfwd=tcp:192.168.1.100:80-tcp:127.0.0.1:%d", port)}
+	m.forward = []string{fmt.Sprintf("guestfwd=tcp:192.168.1.100:80-cmd:busybox nc 127.0.0.1 %d", port)}
 	fmt.Printf("Booting. Log in as %s, password %s. Ctrl-A X pulls the plug.\r\n", user, password)
 	vm, err := m.boot(ctx, 12*time.Hour, false)
 	if err != nil {
