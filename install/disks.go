@@ -1,7 +1,6 @@
 package install
 
 import (
-	"fmt"
 	"path/filepath"
 	"slices"
 
@@ -218,16 +217,4 @@ func (b *diskOrder) keeper(v crypt.VolumePlan) (folder string, mounts []string) 
 		return filepath.Join(fs.Subvols[0].Mountpoint, headersOnPool), mounts
 	}
 	return "", nil
-}
-
-// DiskNotes are what the preview should say of the volumes beside their steps.
-func DiskNotes(c crypt.Plan) []string {
-	if len(c.Volumes) == 0 {
-		return nil
-	}
-	notes := []string{fmt.Sprintf("argon2id needs up to 1 GiB a volume: %d of %d passphrase slots are made side by side", c.SideBySide, len(c.Volumes))}
-	if len(c.Keys) == 0 {
-		notes = append(notes, "no USB key: every boot asks for the passphrase")
-	}
-	return notes
 }

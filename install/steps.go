@@ -2,7 +2,6 @@ package install
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -120,26 +119,4 @@ func (p Plan) TargetIsMounted() bool {
 	}
 	_, mounted, err := host.MountedAt(p.Root)
 	return err == nil && mounted
-}
-
-// Release unmounts what an installation mounted, innermost first, so that
-// power can be cut after it. The volumes stay open.
-func (p Plan) Release() error {
-	if !p.Installing() {
-		return nil
-	}
-	mounts, err := host.Mounts()
-	if err != nil {
-		return err
-	}
-	slices.Reverse(mounts)
-	for _, m := range mounts {
-		if rel, err := filepath.Rel(p.Root, m.Target); err != nil || rel == ".." || len(rel) > 2 && rel[:3] == "../" {
-			continue
-		}
-		if err := host.Unmount(m.Target); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -18,8 +18,8 @@ type style struct {
 }
 
 const (
-	widest   = 100 // columns; longer lines are hard to read
-	narrowst = 60
+	widest    = 100 // columns; longer lines are hard to read
+	narrowest = 60
 )
 
 // styleOf looks at an output: colours only on a terminal, never with NO_COLOR
@@ -32,7 +32,7 @@ func styleOf(w io.Writer) style {
 	}
 	s.colour = os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
 	if columns, _, err := term.GetSize(int(file.Fd())); err == nil && columns > 0 {
-		s.width = max(narrowst, min(columns, widest))
+		s.width = max(narrowest, min(columns, widest))
 	}
 	return s
 }
