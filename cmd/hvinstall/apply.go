@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,6 +16,7 @@ import (
 	"hvinstall/host"
 	"hvinstall/initrd"
 	"hvinstall/install"
+	"hvinstall/osimage/live"
 	"hvinstall/step"
 
 	"golang.org/x/term"
@@ -96,12 +96,18 @@ func (r session) steps(ctx context.Context) int {
 	}
 	writePreview(r.screen, r.style, r.plan)
 	r.todo(todo, len(steps))
-	if err := r.consent(); err != nil {
+	switch err := r.consent(ctx); {
+	case errors.Is(err, errInterrupted):
+		return r.leave()
+	case err != nil:
 		fmt.Fprintf(r.t.err, "\nhvinstall: %v\n", err)
 		return exitRefused
 	}
 	if r.plan.Has(install.PartDisks) {
-		keyring, err := r.keyring(r.t, r.plan.Crypt)
+		keyring, err := r.keyring(ctx, r.t, r.plan.Crypt)
+		if errors.Is(err, errInterrupted) {
+			return r.leave()
+		}
 		if err != nil {
 			return r.fail(err)
 		}
@@ -160,12 +166,17 @@ func (r session) do(ctx context.Context, steps []step.Step) int {
 	}
 	defer record.close() //nolint:errcheck // a log that cannot be closed is no reason to fail a run
 
+	if live.Running() && r.plan.Installing() && r.attended() {
+		r.keepLayout()
+	}
 	shown := r.renderer()
 	fmt.Fprintln(r.screen)
+	times := &report{}
 	runner := step.Runner{
 		Side: sideBySide, Memory: max(r.plan.Facts.Memory.Available, crypt.Argon2Memory),
 		Events: func(e step.Event) {
 			record.event(e)
+			times.event(e)
 			shown.event(e)
 		},
 	}
@@ -177,12 +188,21 @@ func (r session) do(ctx context.Context, steps []step.Step) int {
 			log = kept
 		}
 	}
+	timesAt, timesErr := times.keep(log, r.plan.Layout.Hostname)
 	if err != nil {
 		return r.stopped(err, log)
 	}
+	fmt.Fprint(r.screen, times.summary(r.style))
 	r.next(log)
+	if timesErr == nil {
+		fmt.Fprintf(r.screen, "The time of each step is in %s\n", timesAt)
+	}
 	return exitDone
 }
+
+// attended is a run that a person consents to at the terminal; others have
+// their layout from elsewhere.
+func (r session) attended() bool { return r.confirm == "" && !r.yes }
 
 // sideBySide is how many steps run at once: enough for a disk each.
 const sideBySide = 16
@@ -217,6 +237,12 @@ func (r session) stopped(err error, log string) int {
 	return exitFailed
 }
 
+// leave is Ctrl-C at a question.
+func (r session) leave() int {
+	fmt.Fprint(r.t.err, "\n\nInterrupted; nothing was written.\n")
+	return exitCanceled
+}
+
 // next says what a person does after the run.
 func (r session) next(log string) {
 	if r.plan.Installing() && r.plan.OS != nil && r.plan.Has(install.PartOS) {
@@ -233,7 +259,7 @@ func (r session) fail(err error) int {
 }
 
 // consent makes sure that somebody wants exactly this plan.
-func (r session) consent() error {
+func (r session) consent(ctx context.Context) error {
 	erased := r.plan.Erases()
 	switch {
 	case r.confirm != "":
@@ -265,17 +291,14 @@ func (r session) consent() error {
 	} else {
 		fmt.Fprint(r.screen, "\nType yes to go on: ")
 	}
-	answer, err := readLine(input)
-	if err != nil || strings.TrimSpace(answer) != word {
+	line, err := answer(ctx, input, func() (string, error) { return readLine(input) })
+	if errors.Is(err, errInterrupted) {
+		return err
+	}
+	if err != nil || strings.TrimSpace(line) != word {
 		return errNoConsent
 	}
 	return nil
-}
-
-// readLine reads one line and nothing beyond it: what follows is the
-// passphrase.
-func readLine(r io.Reader) (string, error) {
-	return bufio.NewReader(io.LimitReader(r, 4096)).ReadString('\n')
 }
 
 func shortNames(byID []string) string {

@@ -3,19 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
-	"slices"
-	"strings"
-	"time"
 
 	"hvinstall/configs"
-	"hvinstall/host"
 	"hvinstall/osimage/live"
 
 	"github.com/spf13/pflag"
@@ -39,70 +30,8 @@ func runLive(ctx context.Context, t terminal, args []string) int {
 	case *unattended:
 		return runUnattended(ctx)
 	}
-	greet(t)
+	greet(ctx, t)
 	return exitDone
-}
-
-func greet(t terminal) {
-	p := func(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
-	p("")
-	p("hvinstall live system: turns this machine into a KVM hypervisor.")
-	p("Nothing is written to a disk before you have seen the plan and said yes.")
-	p("")
-	p("  network   %s", addresses())
-	layout := live.Layout()
-	switch _, err := configs.LoadFile(layout, ""); {
-	case layout == "":
-		p("  layout    none on the stick yet")
-	case err != nil:
-		p("  layout    %s has errors; see them with: hvinstall check --plan %s", layout, layout)
-	default:
-		p("  layout    %s, valid", layout)
-	}
-	p("")
-	if layout == "" {
-		layout = "layout.yaml"
-		p("  hvinstall discover                           this machine's disks and cards")
-		p("  hvinstall discover --layout > layout.yaml    a first layout, from what is here")
-		p("  nano layout.yaml                             make it yours")
-		p("  hvinstall live --save layout.yaml            keep it on the stick")
-	} else {
-		p("  hvinstall discover                           this machine's disks and cards")
-	}
-	p("  hvinstall --plan %s --dry-run", layout)
-	p("  hvinstall --plan %s", layout)
-	p("")
-	if data, err := os.ReadFile(unattendedFailure); err == nil {
-		p("The unattended installation did not go through:\n")
-		for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
-			p("  %s", line)
-		}
-		p("\nThe same command may be run again. The log: less %s\n", unattendedLog)
-	}
-}
-
-// addresses are this machine's, for a person who wants to reach it.
-func addresses() string {
-	var all []string
-	interfaces, err := net.Interfaces()
-	if err != nil {
-		return err.Error()
-	}
-	for _, i := range interfaces {
-		list, err := i.Addrs()
-		if err != nil || i.Flags&net.FlagLoopback != 0 {
-			continue
-		}
-		for _, a := range list {
-			if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
-				all = append(all, i.Name+" "+ip.String())
-			}
-		}
-	}
-	if len(all) == 0 {
-		return "no address yet; an installation from the stick needs none"
-	}
-	return strings.Join(all, ", ")
 }
 
 func saveLayout(t terminal, path string) int {
@@ -122,185 +51,21 @@ func saveLayout(t terminal, path string) int {
 	return exitDone
 }
 
-const (
-	unattendedLog     = "/run/hvinstall/unattended.log"
-	unattendedFailure = "/run/hvinstall/unattended.failure"
-	unattendedPlan    = "/run/hvinstall/layout.yaml"
-)
-
-// runUnattended carries out the request of the kernel's command line, shows it
-// on every console, and leaves the reason where the login greets if it fails.
-func runUnattended(ctx context.Context) int {
-	screen := live.Consoles()
-	log, err := os.OpenFile(unattendedLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
-	if err != nil {
-		fmt.Fprintln(screen, "hvinstall:", err)
-		return exitFailed
-	}
-	defer log.Close()
-	out := io.MultiWriter(screen, log)
-	_ = os.Remove(unattendedFailure)
-
-	request, code, err := attempt(ctx, out)
-	if err != nil {
-		fmt.Fprintf(out, "\nhvinstall: %v\n", err)
-		if err := os.WriteFile(unattendedFailure, []byte(err.Error()+"\n"), 0o600); err != nil {
-			fmt.Fprintln(out, "hvinstall:", err)
+// keepLayout keeps the layout of a run that begins on the stick, where it is
+// found again if the machine dies meanwhile. A stick that cannot be written to
+// does not keep anybody from installing.
+func (r session) keepLayout() {
+	data, err := os.ReadFile(r.installFlags.plan)
+	if err == nil {
+		if kept, err := os.ReadFile(live.Layout()); err == nil && bytes.Equal(kept, data) {
+			return
 		}
-		return max(code, exitFailed)
+		err = live.Save(data)
 	}
-	verb := map[live.Then]string{live.Reboot: "reboot", live.PowerOff: "poweroff"}[request.Then]
-	if verb == "" {
-		fmt.Fprintf(out, "\nDone. Take the stick out and type: reboot\n")
-		return exitDone
-	}
-	fmt.Fprintf(out, "\nDone: %s, as hvinstall.then= asks.\n", verb)
-	if err := (host.Cmd{Argv: []string{"systemctl", verb}}).Run(ctx); err != nil {
-		fmt.Fprintln(out, "hvinstall:", err)
-		return exitFailed
-	}
-	return exitDone
-}
-
-func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
-	line, err := os.ReadFile("/proc/cmdline")
 	if err != nil {
-		return live.Request{}, exitFailed, err
+		text := fmt.Sprintf("the layout is not kept on the stick: %v", err)
+		fmt.Fprintln(r.screen, r.style.wrapped(r.style.warn("!"), text, "", r.style.warn))
+		return
 	}
-	request, err := live.ParseRequest(string(line))
-	if err != nil {
-		return request, exitUsage, err
-	}
-	fmt.Fprintf(out, "\nhvinstall: unattended installation by the kernel's command line: %s\n\n", request.Plan)
-	plan := request.Plan
-	if request.IsURL() {
-		data, err := fetchPlan(ctx, out, plan)
-		if err != nil {
-			return request, exitFailed, err
-		}
-		plan = unattendedPlan
-		if err := host.WriteFile(plan, data, 0o600); err != nil {
-			return request, exitFailed, err
-		}
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return request, exitFailed, err
-	}
-	// What it says last is the reason, when it fails.
-	tail := &lastLines{}
-	cmd := exec.CommandContext(ctx, self, request.Arguments(plan)...)
-	cmd.Stdout, cmd.Stderr = out, io.MultiWriter(out, tail)
-	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	if request.Passphrase != "" {
-		secret, err := passphrasePipe(request.Passphrase)
-		if err != nil {
-			return request, exitFailed, err
-		}
-		defer secret.Close()
-		cmd.ExtraFiles = []*os.File{secret}
-	}
-	if err := cmd.Run(); err != nil {
-		code := cmd.ProcessState.ExitCode()
-		reason := strings.TrimSpace(tail.String())
-		switch {
-		case reason != "":
-		case code == exitRefused:
-			// The reasons are part of the preview, which is on the screen and in
-			// the log.
-			reason = "refused for safety; the reasons: grep -A99 REFUSED " + unattendedLog
-		default:
-			reason = err.Error()
-		}
-		return request, code, errors.New(reason)
-	}
-	return request, exitDone, nil
-}
-
-// passphrasePipe is a pipe with the content of the passphrase file in it.
-func passphrasePipe(path string) (*os.File, error) {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("the passphrase: %w", err)
-	}
-	defer clear(data)
-	const most = 4096 // fits into a pipe that nobody reads yet
-	if len(data) == 0 || len(data) > most {
-		return nil, fmt.Errorf("%s holds no passphrase: it has %d bytes", path, len(data))
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		return nil, err
-	}
-	defer write.Close()
-	if _, err := write.Write(data); err != nil {
-		read.Close()
-		return nil, fmt.Errorf("the passphrase: %w", err)
-	}
-	return read, nil
-}
-
-// lastLines keeps the end of what is written to it.
-type lastLines struct{ kept []byte }
-
-func (l *lastLines) Write(p []byte) (int, error) {
-	const most = 2000
-	l.kept = append(l.kept, p...)
-	if extra := len(l.kept) - most; extra > 0 {
-		l.kept = slices.Clone(l.kept[extra:])
-		if i := bytes.IndexByte(l.kept, '\n'); i >= 0 {
-			l.kept = l.kept[i+1:]
-		}
-	}
-	return len(p), nil
-}
-
-func (l *lastLines) String() string { return string(l.kept) }
-
-// largestPlan bounds what is taken from the network as a layout.
-const largestPlan = 4 << 20
-
-// fetchPlan asks again for two minutes: a machine that has just started may
-// not have its address yet.
-func fetchPlan(ctx context.Context, out io.Writer, url string) ([]byte, error) {
-	client := &http.Client{Timeout: 20 * time.Second}
-	deadline := time.Now().Add(2 * time.Minute)
-	told := false
-	for {
-		data, err := fetchOnce(ctx, client, url)
-		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
-			if err != nil {
-				err = fmt.Errorf("fetching the layout: %w", err)
-			}
-			return data, err
-		}
-		if !told {
-			fmt.Fprintf(out, "waiting for %s (%v)\n", url, err)
-			told = true
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(2 * time.Second):
-		}
-	}
-}
-
-func fetchOnce(ctx context.Context, client *http.Client, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: the server answered %s", url, response.Status)
-	}
-	data, err := io.ReadAll(io.LimitReader(response.Body, largestPlan+1))
-	if err == nil && len(data) > largestPlan {
-		err = fmt.Errorf("%s is larger than %d MiB: not a layout", url, largestPlan>>20)
-	}
-	return data, err
+	fmt.Fprintf(r.screen, "\nThe layout is kept on the stick, as %s/layout.yaml.\n", live.Medium)
 }

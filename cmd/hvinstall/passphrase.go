@@ -17,7 +17,7 @@ const tries = 5
 // passphrase gets the passphrase from where the flags say: a file, an open
 // descriptor, or the person at the terminal. A new one is typed twice, with
 // its strength shown in between.
-func (f *installFlags) passphrase(t terminal, isNew bool) (crypt.Secret, error) {
+func (f *installFlags) passphrase(ctx context.Context, t terminal, isNew bool) (crypt.Secret, error) {
 	switch {
 	case f.passphraseFile != "":
 		return crypt.ReadPassphraseFile(f.passphraseFile)
@@ -35,7 +35,7 @@ func (f *installFlags) passphrase(t terminal, isNew bool) (crypt.Secret, error) 
 	}
 	ask := func(prompt string) ([]byte, error) {
 		fmt.Fprint(t.err, prompt)
-		typed, err := term.ReadPassword(int(input.Fd()))
+		typed, err := answer(ctx, input, func() ([]byte, error) { return term.ReadPassword(int(input.Fd())) })
 		fmt.Fprintln(t.err)
 		return typed, err
 	}
@@ -60,15 +60,15 @@ func (f *installFlags) passphrase(t terminal, isNew bool) (crypt.Secret, error) 
 
 // keyring holds the run's secrets. Where a volume is to be made, the passphrase
 // is asked for now, before anything is written; else only when it is needed.
-func (f *installFlags) keyring(t terminal, plan crypt.Plan) (*crypt.Keyring, error) {
+func (f *installFlags) keyring(ctx context.Context, t terminal, plan crypt.Plan) (*crypt.Keyring, error) {
 	wanted, err := plan.PassphraseWanted()
 	if err != nil {
 		return nil, err
 	}
 	if !wanted {
-		return &crypt.Keyring{Passphrase: func(context.Context) (crypt.Secret, error) { return f.passphrase(t, false) }}, nil
+		return &crypt.Keyring{Passphrase: func(ctx context.Context) (crypt.Secret, error) { return f.passphrase(ctx, t, false) }}, nil
 	}
-	secret, err := f.passphrase(t, true)
+	secret, err := f.passphrase(ctx, t, true)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"hvinstall/disk"
@@ -106,14 +107,19 @@ func seconds(d time.Duration) string {
 type liveBars struct {
 	style
 	container *mpb.Progress
-	bars      map[string]*mpb.Bar
+	bars      map[string]*stepBar
+}
+
+type stepBar struct {
+	*mpb.Bar
+	bytes atomic.Bool // what is counted is bytes
 }
 
 func newLiveBars(w io.Writer, s style) *liveBars {
 	return &liveBars{
 		style:     s,
 		container: mpb.New(mpb.WithOutput(w), mpb.WithWidth(s.width), mpb.WithRefreshRate(120*time.Millisecond)),
-		bars:      map[string]*mpb.Bar{},
+		bars:      map[string]*stepBar{},
 	}
 }
 
@@ -125,6 +131,7 @@ func (l *liveBars) event(e step.Event) {
 		if bar := l.bars[e.Step]; bar != nil && e.Total > 0 {
 			bar.SetTotal(max(e.Total, e.Done+1), false)
 			bar.SetCurrent(e.Done)
+			bar.bytes.Store(e.Unit == "B")
 		}
 	case step.StepDone, step.StepFailed:
 		if bar := l.bars[e.Step]; bar != nil {
@@ -139,30 +146,37 @@ func (l *liveBars) event(e step.Event) {
 }
 
 // add starts a bar: a spinner until the step tells how much there is to do.
-func (l *liveBars) add(title string) *mpb.Bar {
+func (l *liveBars) add(title string) *stepBar {
 	titleWidth := max(20, l.width-46)
 	if runes := []rune(title); len(runes) > titleWidth {
 		title = string(runes[:titleWidth-1]) + "…"
 	}
 	started := time.Now()
-	return l.container.New(0, mpb.BarStyle().Lbound("").Rbound("").Filler("━").Tip("━").Padding("─"),
+	bar := &stepBar{}
+	bar.Bar = l.container.New(0, mpb.BarStyle().Lbound("").Rbound("").Filler("━").Tip("━").Padding("─"),
 		mpb.BarWidth(16),
 		mpb.PrependDecorators(
 			decor.Spinner([]string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}, decor.WC{W: 3}),
 			decor.Name(" "+pad(title, titleWidth)),
 		),
-		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string { return rate(s, time.Since(started)) })),
+		mpb.AppendDecorators(decor.Any(func(s decor.Statistics) string { return rate(s, time.Since(started), bar.bytes.Load()) })),
 	)
+	return bar
 }
 
-// rate is bytes, speed and time left, or the time so far.
-func rate(s decor.Statistics, elapsed time.Duration) string {
+// rate is how far a step is, its speed where it counts bytes, and the time
+// left; or the time so far, where nobody knows.
+func rate(s decor.Statistics, elapsed time.Duration, bytes bool) string {
 	if s.Total <= 0 || s.Current <= 0 {
 		return " " + seconds(elapsed)
 	}
 	perSecond := float64(s.Current) / max(elapsed.Seconds(), 0.001)
 	left := time.Duration(float64(s.Total-s.Current) / perSecond * float64(time.Second))
-	return fmt.Sprintf(" %3d%% %s/s %s", s.Current*100/s.Total, disk.DecimalSize(uint64(perSecond)), seconds(max(left, 0)))
+	speed := ""
+	if bytes {
+		speed = disk.DecimalSize(uint64(perSecond)) + "/s "
+	}
+	return fmt.Sprintf(" %3d%% %s%s", s.Current*100/s.Total, speed, seconds(max(left, 0)))
 }
 
 func (l *liveBars) close() {

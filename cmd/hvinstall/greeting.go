@@ -1,0 +1,95 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+
+	"hvinstall/configs"
+	"hvinstall/disk"
+	"hvinstall/osimage/live"
+)
+
+// greet is what a person sees at the live system's login.
+func greet(ctx context.Context, t terminal) {
+	p := func(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
+	p("")
+	p("hvinstall live system: turns this machine into a KVM hypervisor.")
+	p("Nothing is written to a disk before you have seen the plan and said yes.")
+	p("")
+	p("  network   %s", addresses())
+	layout := live.Layout()
+	switch _, err := configs.LoadFile(layout, ""); {
+	case layout == "":
+		p("  layout    none on the stick yet")
+	case err != nil:
+		p("  layout    %s has errors; see them with: hvinstall check --plan %s", layout, layout)
+	default:
+		p("  layout    %s, valid", layout)
+	}
+	if n := begunDisks(ctx); n > 0 {
+		p("  begun     an installation on %s did not come to its end;", quantity(n, "disk"))
+		p("            the same layout again goes on where it stopped")
+	}
+	p("")
+	if layout == "" {
+		layout = "layout.yaml"
+		p("  hvinstall discover                           this machine's disks and cards")
+		p("  hvinstall discover --layout > layout.yaml    a first layout, from what is here")
+		p("  nano layout.yaml                             make it yours")
+		p("  hvinstall live --save layout.yaml            keep it on the stick")
+	} else {
+		p("  hvinstall discover                           this machine's disks and cards")
+	}
+	p("  hvinstall --plan %s --dry-run", layout)
+	p("  hvinstall --plan %s", layout)
+	p("")
+	if data, err := os.ReadFile(unattendedFailure); err == nil {
+		p("The unattended installation did not go through:\n")
+		for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
+			p("  %s", line)
+		}
+		p("\nThe same command may be run again. The log: less %s\n", unattendedLog)
+	}
+}
+
+// begunDisks counts the disks that a run has begun to make and not completed.
+func begunDisks(ctx context.Context) int {
+	facts, err := disk.Probe(ctx, "/")
+	if err != nil {
+		return 0 // discover and the plan say why
+	}
+	n := 0
+	for _, d := range facts.Disks {
+		if d.Begun {
+			n++
+		}
+	}
+	return n
+}
+
+// addresses are this machine's, for a person who wants to reach it.
+func addresses() string {
+	var all []string
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return err.Error()
+	}
+	for _, i := range interfaces {
+		list, err := i.Addrs()
+		if err != nil || i.Flags&net.FlagLoopback != 0 {
+			continue
+		}
+		for _, a := range list {
+			if ip, ok := a.(*net.IPNet); ok && ip.IP.IsGlobalUnicast() {
+				all = append(all, i.Name+" "+ip.String())
+			}
+		}
+	}
+	if len(all) == 0 {
+		return "no address yet; an installation from the stick needs none"
+	}
+	return strings.Join(all, ", ")
+}
