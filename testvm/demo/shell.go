@@ -7,28 +7,30 @@ import (
 	"path/filepath"
 	"time"
 
+	"hvinstall/testvm"
+	"hvinstall/testvm/spechost"
+
 	"golang.org/x/term"
 )
 
 // handOver boots the machine of an earlier demo and connects its console to
 // this terminal, until Ctrl-A X or until it powers off.
-func handOver(ctx context.Context, dir, _ string) error {
+func handOver(ctx context.Context, dir string) error {
 	if _, err := os.Stat(filepath.Join(dir, "os.img")); err != nil {
 		return fmt.Errorf("%w; run make demo first", err)
 	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return fmt.Errorf("this needs a terminal")
 	}
-	m := &machine{dir: dir, mirror: os.Stdout}
+	m := spechost.Open(dir)
+	m.Mirror = os.Stdout
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	port, err := serve(ctx, filepath.Join(dir, "images"))
-	if err != nil {
+	if err := serveImages(ctx, m); err != nil {
 		return err
 	}
-	m.forward = []string{fmt.Sprintf("guestfwd=tcp:192.168.1.100:80-cmd:busybox nc 127.0.0.1 %d", port)}
-	fmt.Printf("Booting. Log in as %s, password %s. Ctrl-A X pulls the plug.\r\n", user, password)
-	vm, err := m.boot(ctx, 12*time.Hour, false)
+	fmt.Printf("Booting. Log in as %s, password %s. Ctrl-A X pulls the plug.\r\n", spechost.User, spechost.Password)
+	vm, err := testvm.Start(ctx, m.Config(12*time.Hour, m.All()...), m.LogFolder())
 	if err != nil {
 		return err
 	}

@@ -7,8 +7,11 @@ import (
 	"os"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	"hvinstall/testvm/spechost"
 )
 
 // cuts is how many times TestPowerCuts cuts the power: a few in 'make
@@ -39,34 +42,48 @@ var moments = []struct {
 	{regexp.MustCompile(`fstab`), time.Second},
 }
 
-// TestPowerCuts cuts the power in the middle of an installation, again and
-// again, boots the live stick, and lets the same command go on. In the end the
-// host is whole.
+// unattended is what a person adds to the kernel's command line.
+const unattended = "hvinstall.plan=layout.yaml hvinstall.yes hvinstall.passphrase_file=secret.txt hvinstall.then=poweroff"
+
+// TestPowerCuts installs unattended and cuts the power in the middle, again and
+// again: each time the live stick is booted, and the same command goes on. In
+// the end the host is whole.
 func TestPowerCuts(t *testing.T) {
 	m := newMachine(t)
-	m.writeLive(t, unattended, map[string]string{"layout.yaml": layout, "secret.txt": passphrase + "\n"})
-	drives := append(m.everything(), "live")
+	m.writeLive(t, unattended, map[string]string{"layout.yaml": spechost.Layout, "secret.txt": spechost.Passphrase + "\n"})
+	drives := append(m.All(), spechost.LiveStick)
 	for i := range min(cuts(), len(moments)) {
 		t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
-			vm := m.boot(t, 25*time.Minute, drives...)
-			expect(t, vm, 6*time.Minute, `unattended installation by the kernel's command line`)
+			c := m.boot(t, 25*time.Minute, drives...)
+			c.expect(6*time.Minute, `unattended installation by the kernel's command line`)
 			// A moment that a run before this one has passed already may not come
 			// again: then the power goes when the installation is done.
-			match := expect(t, vm, 20*time.Minute, `(?i)`+moments[i].after.String()+`|Done: poweroff|The unattended installation did not`)
-			t.Logf("the power goes %v after %q", moments[i].wait, match[0])
+			said := c.expect(20*time.Minute, `(?i)`+moments[i].after.String()+`|Done: poweroff|The unattended installation did not`)
+			t.Logf("the power goes %v after %q", moments[i].wait, said)
 			time.Sleep(moments[i].wait)
-			vm.PowerCut()
+			c.PowerCut()
 		})
 	}
 	t.Run("to the end", func(t *testing.T) {
-		vm := m.boot(t, 25*time.Minute, drives...)
-		expectDone(t, vm, 20*time.Minute)
-		if err := vm.Wait(slow(3 * time.Minute)); err != nil {
-			t.Fatal(err)
+		c := m.boot(t, 25*time.Minute, drives...)
+		c.expectDone(20 * time.Minute)
+		if strings.Contains(c.Transcript(), spechost.Passphrase) {
+			t.Error("the passphrase is on the console")
 		}
 	})
 	t.Run("boot", func(t *testing.T) {
-		vm := m.try(t, 15*time.Minute, m.everything()...)
-		login(t, vm).healthy("vmstore", "bulk")
+		c := m.try(t, 15*time.Minute, m.All()...)
+		c.must(c.LogIn(6 * time.Minute))
+		c.healthy("vmstore", "bulk")
 	})
+}
+
+// expectDone waits for the end of an unattended installation. One that fails
+// says so above the shell.
+func (c console) expectDone(within time.Duration) {
+	c.t.Helper()
+	if said := c.expect(within, `Done: poweroff|The unattended installation did not go through`); said != "Done: poweroff" {
+		c.t.Fatalf("the installation failed:\n%s", spechost.Plain(c.Tail(80)))
+	}
+	c.must(c.Wait(spechost.Slow(3 * time.Minute)))
 }

@@ -32,13 +32,13 @@ if [ -d /sys/class/net/eth0 ]; then
   udhcpc -i eth0 -q -n -t 10 -T 1 -s /bin/lease >/dev/null 2>&1 || echo "appliance: no lease"
 fi
 echo "appliance: %s is ready"
-while :; do sleep 3600; done
+while sleep 10; do cat /lease 2>/dev/null; done
 `
 
 const leaseScript = `#!/bin/busybox sh
 [ "$1" = bound ] || exit 0
 ip addr add $ip/${mask:-24} dev $interface
-echo "appliance: lease $ip" >/dev/console
+echo "appliance: lease $ip" | tee /lease >/dev/console
 `
 
 // initramfs is a cpio archive of busybox, the drivers and the script.

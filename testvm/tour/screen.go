@@ -1,4 +1,4 @@
-package main
+package tour
 
 import (
 	"bufio"
@@ -14,8 +14,8 @@ import (
 	"hvinstall/testvm"
 )
 
-// screenshot keeps the machine's screen as a PNG.
-func screenshot(vm *testvm.VM, dir, name string) error {
+// Screenshot keeps the machine's screen as a PNG.
+func Screenshot(vm *testvm.VM, dir, name string) error {
 	ppm := filepath.Join(dir, name+".ppm")
 	if err := vm.Screendump(ppm); err != nil {
 		return err

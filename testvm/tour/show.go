@@ -1,4 +1,4 @@
-package main
+package tour
 
 import (
 	"encoding/json"
@@ -6,15 +6,18 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
+
+	"hvinstall/testvm/spechost"
+
+	"golang.org/x/term"
 )
 
-// show is what the person at the terminal sees, and its recording. The guest's
+// Show is what the person at the terminal sees, and its recording. The guest's
 // console is mirrored as it comes, between headings that say what is going on.
-type show struct {
+type Show struct {
 	mu       sync.Mutex
 	out      io.Writer
 	terminal bool
@@ -30,34 +33,33 @@ type stage struct {
 	began time.Time
 }
 
-const columns, rows = 100, 40
-
-func newShow(out *os.File, dir string) (*show, error) {
-	info, err := out.Stat()
-	if err != nil {
-		return nil, err
+// NewShow begins a show on out, recorded in dir/demo.cast.
+func NewShow(out io.Writer, dir string) (*Show, error) {
+	s := &Show{out: out, started: time.Now()}
+	if file, isFile := out.(*os.File); isFile {
+		s.terminal = term.IsTerminal(int(file.Fd()))
 	}
-	s := &show{out: out, terminal: info.Mode()&os.ModeCharDevice != 0, started: time.Now()}
+	var err error
 	if s.cast, err = os.Create(filepath.Join(dir, "demo.cast")); err != nil {
 		return nil, err
 	}
-	header := map[string]any{"version": 2, "width": columns, "height": rows, "timestamp": s.started.Unix(), "title": "hvinstall: from blank disks to a running VM"}
+	header := map[string]any{"version": 2, "width": spechost.Columns, "height": spechost.Rows, "timestamp": s.started.Unix(), "title": "hvinstall: from blank disks to a running VM"}
 	return s, json.NewEncoder(s.cast).Encode(header)
 }
 
 // Write is the guest's console.
-func (s *show) Write(p []byte) (int, error) {
+func (s *Show) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.put(string(p))
 	return len(p), nil
 }
 
-func (s *show) put(text string) {
+func (s *Show) put(text string) {
 	event := []any{time.Since(s.started).Seconds(), "o", text}
 	_ = json.NewEncoder(s.cast).Encode(event) // a recording that fails does not end the demo
 	if !s.terminal {
-		text = plain(text)
+		text = spechost.Plain(text)
 	}
 	if text != "" {
 		s.midLine = !strings.HasSuffix(text, "\n")
@@ -65,13 +67,8 @@ func (s *show) put(text string) {
 	}
 }
 
-var escapes = regexp.MustCompile(`\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\x1b[=>]|\r`)
-
-// plain takes out what only a terminal understands.
-func plain(text string) string { return escapes.ReplaceAllString(text, "") }
-
-// heading begins a stage.
-func (s *show) heading(format string, args ...any) {
+// Heading begins a stage.
+func (s *Show) Heading(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stage++
@@ -85,14 +82,15 @@ func (s *show) heading(format string, args ...any) {
 	s.put(fmt.Sprintf("\x1b[0m%s\r\n\x1b[1;36m━━ %d. %s\x1b[0m\r\n", line, s.stage, title))
 }
 
-func (s *show) say(format string, args ...any) {
+// Say prints a line.
+func (s *Show) Say(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.put(fmt.Sprintf(format, args...) + "\r\n")
 }
 
-// times lists how long each stage took.
-func (s *show) times() string {
+// Times lists how long each stage took.
+func (s *Show) Times() string {
 	var b strings.Builder
 	for i, st := range s.stages {
 		end := time.Now()
