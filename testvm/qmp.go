@@ -137,6 +137,13 @@ func (vm *VM) PowerButton() error {
 	return err
 }
 
+// Cable plugs in the network cable of the machine's n-th NIC, from 0, or pulls
+// it out.
+func (vm *VM) Cable(n int, in bool) error {
+	_, err := vm.QMP("set_link", map[string]any{"name": fmt.Sprintf("nic%d", n), "up": in})
+	return err
+}
+
 // Reset presses the reset button.
 func (vm *VM) Reset() error {
 	_, err := vm.QMP("system_reset", nil)

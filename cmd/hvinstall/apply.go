@@ -148,18 +148,8 @@ func (r session) todo(titles []string, all int) {
 	}
 }
 
-// do takes the lock and runs the steps.
+// do runs the steps.
 func (r session) do(ctx context.Context, steps []step.Step) int {
-	lock, err := host.AcquireLock(filepath.Join(runFolder, "lock"))
-	var held *host.HeldError
-	if errors.As(err, &held) {
-		fmt.Fprintf(r.t.err, "hvinstall: %v\n", err)
-		return exitRefused
-	}
-	if err != nil {
-		return r.fail(err)
-	}
-	defer lock.Release() //nolint:errcheck // the process ends next, and with it the lock
 	record, err := newRecord(filepath.Join(runFolder, "log"), time.Now())
 	if err != nil {
 		return r.fail(err)

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"hvinstall/configs"
+	"hvinstall/host"
 	"hvinstall/install"
 
 	"github.com/spf13/pflag"
@@ -94,6 +97,21 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 	if err != nil {
 		fmt.Fprintln(t.err, err)
 		return exitUsage
+	}
+	if !f.dryRun && os.Geteuid() == 0 {
+		// What another run is changing at this moment cannot be judged: the lock
+		// comes before everything that is said of this machine.
+		lock, err := host.AcquireLock(filepath.Join(runFolder, "lock"))
+		var held *host.HeldError
+		if errors.As(err, &held) {
+			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+			return exitRefused
+		}
+		if err != nil {
+			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+			return exitFailed
+		}
+		defer lock.Release() //nolint:errcheck // the process ends next, and with it the lock
 	}
 	facts, err := f.look(ctx, layout, only)
 	if err != nil {

@@ -244,6 +244,9 @@ func (p preview) pools() {
 			words = "adopted: " + words
 		case disk.Resume:
 			words = "completed: " + words
+			if len(fs.Joins) > 0 {
+				words = "kept, and takes in " + strings.Join(fs.Joins, ", ") + ", in the place of a missing disk if there is one: " + fs.Words()
+			}
 		case disk.Refuse:
 			words = "refused, see below: " + words
 		case disk.Create, disk.Erase:

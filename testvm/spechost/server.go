@@ -22,6 +22,7 @@ const serverIP = "192.168.1.100"
 type Server struct {
 	port   int
 	cut    atomic.Int64 // bytes after which an answer breaks off; 0: none
+	pace   atomic.Int64 // bytes a second; 0: no bound
 	served atomic.Int64
 }
 
@@ -44,6 +45,9 @@ func Serve(ctx context.Context, dir string) (*Server, error) {
 // BreakAfter makes every answer break off after so many bytes, as a server that
 // dies does; 0 makes it whole again.
 func (s *Server) BreakAfter(bytes int64) { s.cut.Store(bytes) }
+
+// Pace bounds what each answer sends in a second; 0 sets it free.
+func (s *Server) Pace(bytesPerSecond int64) { s.pace.Store(bytesPerSecond) }
 
 // Served is how many bytes were sent in all.
 func (s *Server) Served() int64 { return s.served.Load() }
@@ -68,6 +72,9 @@ func (a *answer) Write(p []byte) (int, error) {
 	n, err := a.ResponseWriter.Write(p)
 	a.sent += int64(n)
 	a.server.served.Add(int64(n))
+	if pace := a.server.pace.Load(); pace > 0 {
+		<-time.After(time.Duration(n) * time.Second / time.Duration(pace))
+	}
 	return n, err
 }
 
