@@ -21,7 +21,7 @@ var ErrNoHeader = errors.New("no LUKS header")
 // Header is what a LUKS2 header says, as far as hvinstall acts on it. The
 // format is specified in cryptsetup's docs/on-disk-format-luks2.pdf.
 type Header struct {
-	Version   int // 1 or 2; of version 1 only UUID is read
+	Version   int // 1 or 2; of version 1 only UUID and Cipher are read
 	UUID      string
 	Label     string
 	Subsystem string
@@ -30,11 +30,14 @@ type Header struct {
 	Flags     []string // persistent flags, as allow-discards
 	Sector    int      // encryption sector size, bytes
 	Offset    uint64   // where the data begins, bytes
+	Cipher    string   // as aes-xts-plain64
 	// Damaged says that one of the two copies is not valid; the other was read.
 	Damaged bool
 	// Unfinished says that bytes look like the beginning of a header and no
 	// copy is valid: a format that was cut short, or a header since overwritten.
 	Unfinished bool
+
+	second int64 // where the second copy is, when that was read; else 0
 }
 
 // Slot is a keyslot.
@@ -137,7 +140,7 @@ func ParseHeader(r io.ReaderAt) (Header, error) {
 		return Header{}, fmt.Errorf("reading the header: %w", err)
 	}
 	if bytes.HasPrefix(start, magicPrimary) && binary.BigEndian.Uint16(start[6:]) == 1 {
-		return Header{Version: 1, UUID: field(start[168:208])}, nil
+		return Header{Version: 1, UUID: field(start[168:208]), Cipher: field(start[8:40]) + "-" + field(start[40:72])}, nil
 	}
 	primary, first := parseCopy(r, 0, magicPrimary)
 	offsets := secondaryOffsets
@@ -146,7 +149,11 @@ func ParseHeader(r io.ReaderAt) (Header, error) {
 	}
 	secondary, second := headerCopy{}, error(ErrNoHeader)
 	for _, offset := range offsets {
-		if secondary, second = parseCopy(r, offset, magicSecondary); second == nil {
+		secondary, second = parseCopy(r, offset, magicSecondary)
+		if second == nil && secondary.size != offset { // another header's, in what is behind this one
+			second = ErrNoHeader
+		}
+		if second == nil {
 			break
 		}
 	}
@@ -156,7 +163,7 @@ func ParseHeader(r io.ReaderAt) (Header, error) {
 		primary.header.Damaged = !hasSecond || primary.sequence != secondary.sequence
 		return primary.header, nil
 	case hasSecond:
-		secondary.header.Damaged = true
+		secondary.header.Damaged, secondary.header.second = true, secondary.size
 		return secondary.header, nil
 	}
 	return Header{Unfinished: bytes.HasPrefix(start, magicPrimary)}, ErrNoHeader
@@ -229,6 +236,7 @@ func (h *Header) metadata(text []byte) error {
 		Tokens   map[string]json.RawMessage `json:"tokens"`
 		Segments map[string]struct {
 			Offset     string `json:"offset"`
+			Encryption string `json:"encryption"`
 			SectorSize int    `json:"sector_size"`
 		} `json:"segments"`
 		Config struct {
@@ -272,7 +280,7 @@ func (h *Header) metadata(text []byte) error {
 		h.Tokens[n] = t.Token
 	}
 	if s, there := m.Segments["0"]; there {
-		h.Sector = s.SectorSize
+		h.Sector, h.Cipher = s.SectorSize, s.Encryption
 		offset, err := strconv.ParseUint(s.Offset, 10, 64)
 		if err != nil {
 			return fmt.Errorf("segment 0: %w", err)

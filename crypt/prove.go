@@ -15,7 +15,11 @@ func (v VolumePlan) opens(key Secret, slot int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	volume, err := luks.Open(device)
+	header, err := ReadHeader(device)
+	if err != nil {
+		return false, err
+	}
+	volume, err := header.openHeader(device)
 	if err != nil {
 		return false, err
 	}

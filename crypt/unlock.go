@@ -34,6 +34,7 @@ type Opened struct {
 	Already bool   // it was open before
 	Key     string // Name of the key that opened it
 	Slot    int    // the keyslot used; -1 where none was
+	Damaged bool   // one of the two copies of its header is damaged; the other served
 	Err     error  // nil: the volume is open
 }
 
@@ -149,11 +150,8 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 		r.Err = fmt.Errorf("%s: %s holds the LUKS volume %s, and %s is expected", v.Mapping, v.Device, header.UUID, v.UUID)
 		return
 	}
-	volume, err := luks.Open(device)
-	if err != nil && header.Damaged {
-		r.Err = fmt.Errorf("%s: the first copy of the LUKS header on %s is damaged; 'cryptsetup luksDump %s' mends it from the second", v.Mapping, v.Device, v.Device)
-		return
-	}
+	r.Damaged = header.Damaged
+	volume, err := header.openHeader(device)
 	if err != nil {
 		r.Err = fmt.Errorf("%s: reading %s: %w", v.Mapping, v.Device, err)
 		return
@@ -161,7 +159,7 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 	defer volume.Close()
 	for _, key := range keys {
 		for _, slot := range header.candidates(key, volume.Slots()) {
-			err := u.try(ctx, volume, header.Slots[slot], slot, key, v.Mapping)
+			err := u.try(ctx, volume, device, header.Slots[slot], slot, key, v.Mapping)
 			switch {
 			case err == nil:
 				r.Key, r.Slot, r.Err = key.Name, slot, v.waitForNode(ctx)
@@ -176,7 +174,7 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 	r.Err = &NoKeyFitsError{Mapping: v.Mapping, Device: v.Device, Tried: tried}
 }
 
-func (u *unlocker) try(ctx context.Context, volume luks.Device, slot Slot, number int, key Key, mapping string) error {
+func (u *unlocker) try(ctx context.Context, volume luks.Device, device string, slot Slot, number int, key Key, mapping string) error {
 	if need := min(int64(slot.Cost.Memory)<<10, u.memoryTotal); need > 0 {
 		if err := u.memory.Acquire(ctx, need); err != nil {
 			return err
@@ -188,7 +186,7 @@ func (u *unlocker) try(ctx context.Context, volume luks.Device, slot Slot, numbe
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
-	return volume.Unlock(number, key.Secret.Bytes(), mapping)
+	return unlock(volume, device, number, key.Secret, mapping)
 }
 
 // candidates are the slots to try a key on, the likeliest first. usable are

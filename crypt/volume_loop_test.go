@@ -3,6 +3,7 @@
 package crypt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -274,7 +275,8 @@ func TestForeignVolume(t *testing.T) {
 // TestDamagedHeader: either copy is enough, and the newer one counts.
 func TestDamagedHeader(t *testing.T) {
 	v := newVolume(t, "crypt-rs")
-	if err := v.format(context.Background(), NewKey(64), t.Logf); err != nil {
+	key := NewKey(64)
+	if err := v.format(context.Background(), key, t.Logf); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(v.Device)
@@ -289,6 +291,15 @@ func TestDamagedHeader(t *testing.T) {
 		}
 		if h, err := ReadHeader(v.Device); err != nil || h.UUID != v.UUID || !h.Damaged {
 			t.Errorf("with the %s copy damaged: %+v, %v", name, h, err)
+		}
+		if fits, err := v.opens(key, 0); err != nil || !fits {
+			t.Errorf("with the %s copy damaged, the key opens it: %v, %v", name, fits, err)
+		}
+		if fits, err := v.opens(NewKey(64), 0); err != nil || fits {
+			t.Errorf("with the %s copy damaged, another key opens it: %v, %v", name, fits, err)
+		}
+		if left, err := os.ReadFile(v.Device); err != nil || !bytes.Equal(left, broken) {
+			t.Errorf("with the %s copy damaged, opening wrote to the volume (%v)", name, err)
 		}
 	}
 	// The next run has it mended, and keeps what is in it.

@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"hvinstall/configs"
 	"hvinstall/crypt"
 )
 
@@ -85,4 +87,52 @@ func TestInnerUnlock(t *testing.T) {
 		t.Errorf("the second stick's key opened slot %d, want its own, 1", results[0].Slot)
 	}
 	sh(t, "udevadm settle; cryptsetup close mine")
+}
+
+// TestInnerUnlockBySecondCopy: with its header's first copy gone, a volume is
+// opened by the second, to the same mapping; opening writes nothing, status
+// says so, and the next run has the copy mended.
+func TestInnerUnlockBySecondCopy(t *testing.T) {
+	h := newHouse(t, strings.Split(smallHost, "encryption:")[0])
+	h.must(childCost + "=1")
+	v := h.plan().Crypt.Volumes[1]
+	table := sh(t, "dmsetup table --showkeys %s", v.Mapping)
+	release(t)
+	head := make([]byte, 4096)
+	sh(t, "dd if=/dev/zero of=%s bs=4096 count=1 conv=fsync,notrunc 2>/dev/null", v.Device)
+
+	keys := []crypt.Key{{Name: "the passphrase", Passphrase: true, Secret: crypt.NewSecret([]byte(passphrase))}}
+	opened := crypt.Unlock(context.Background(), []crypt.VolumePlan{v}, keys)[0]
+	if opened.Err != nil || !opened.Damaged {
+		t.Fatalf("with the first copy gone: %+v", opened)
+	}
+	// The two name the disk by its numbers; all else, the key included, is one.
+	if again := sh(t, "dmsetup table --showkeys %s", v.Mapping); again != table {
+		t.Errorf("the mapping by the second copy:\n%sby the first:\n%s", again, table)
+	}
+	sh(t, "blkid -p %s | grep -q btrfs", v.Path())
+	readAt(t, v.Device, head, 0)
+	if strings.Trim(string(head), "\x00") != "" {
+		t.Error("opening wrote to the header")
+	}
+	layout, err := configs.LoadFile(h.layout, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	facts, err := Probe(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	said := ReadStatus(context.Background(), layout, facts)
+	told := slices.ContainsFunc(said.Differs, func(d Difference) bool {
+		return strings.Contains(d.Where, v.Mapping) && strings.Contains(d.What, "one of the header's two copies is damaged")
+	})
+	if !told {
+		t.Errorf("status does not tell of it: %+v", said.Differs)
+	}
+	h.must(childCost + "=1")
+	if header, err := crypt.ReadHeader(v.Device); err != nil || header.Damaged {
+		t.Errorf("after the next run: %+v, %v", header, err)
+	}
+	h.judge()
 }

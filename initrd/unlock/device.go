@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hvinstall/crypt"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -18,6 +20,7 @@ type device struct {
 	kind   content
 	uuid   string // of LUKS, lower case; of VFAT as 8B34-7D3C
 	serial string // of the disk, where the kernel knows it
+	cipher string // of LUKS, as aes-xts-plain64; empty: the header is not whole
 }
 
 type content string
@@ -50,6 +53,12 @@ func identify(name string) (device, bool) {
 		return device{}, false
 	}
 	d.kind, d.uuid = identifyContent(head)
+	if d.kind != vfat {
+		// A LUKS volume whose first header is gone is opened by its second.
+		if header, err := crypt.ParseHeader(file); err == nil {
+			d.kind, d.uuid, d.cipher = luks, strings.ToLower(header.UUID), header.Cipher
+		}
+	}
 	return d, true
 }
 

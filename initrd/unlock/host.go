@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"hvinstall/crypt"
@@ -22,6 +23,8 @@ type opening struct {
 
 	results chan result
 	sticks  chan stickResult
+	over    chan struct{}   // closed when no key is wanted any longer
+	mounted sync.WaitGroup  // sticks that are mounted
 	said    map[string]bool // what was said once, and is not said again
 
 	prompt  *prompter
@@ -47,7 +50,7 @@ type stickResult struct {
 func bootHost(con *consoles, hw *hardware, config boot.Config, a arguments, report *boot.Report) error {
 	o := &opening{
 		session: newSession(config, uptime()), con: con, hw: hw, report: report,
-		results: make(chan result), sticks: make(chan stickResult), said: map[string]bool{},
+		results: make(chan result), sticks: make(chan stickResult), over: make(chan struct{}), said: map[string]bool{},
 	}
 	o.run()
 	o.forgetKeys()
@@ -120,17 +123,18 @@ func (o *opening) start(attempts []attempt) {
 		batches[a.key] = append(batches[a.key], a)
 	}
 	for k, batch := range batches {
-		o.hw.unlocking.Add(1)
+		o.hw.trials.began()
 		guard(o.con, func() {
-			defer o.hw.unlocking.Add(-1)
-			o.hw.loader.load(cryptModules...)
-			volumes := make([]crypt.VolumePlan, len(batch))
+			defer o.hw.trials.ended()
+			volumes, ciphers := make([]crypt.VolumePlan, len(batch)), make([]string, len(batch))
 			for i, a := range batch {
+				ciphers[i] = a.device.cipher
 				volumes[i] = crypt.VolumePlan{
 					Mapping: a.volume.Mapping, Device: a.device.path(), DiskID: a.volume.DiskID,
 					Pool: a.volume.Pool, UUID: a.volume.UUID, Adopted: a.volume.Adopted,
 				}
 			}
+			o.hw.loader.loadCiphers(ciphers...)
 			o.results <- result{batch, crypt.Unlock(context.Background(), volumes, []crypt.Key{k.Key})}
 		})
 	}
@@ -149,6 +153,9 @@ func (o *opening) finished(r result) {
 			o.report.Stick = a.key.seen
 		case err != nil && !errors.As(err, &fits):
 			o.con.warn("%v", err)
+		}
+		if r.opened[i].Damaged {
+			o.once("header "+a.volume.Mapping, "one of the two copies of the LUKS header of %s is damaged; run 'hvinstall --plan' soon, which mends it from the other", a.volume.Mapping)
 		}
 		if err == nil {
 			o.report.LastOpen = now
@@ -239,17 +246,41 @@ func (o *opening) deviceEvent(e deviceEvent) {
 	}
 	seen := uptime()
 	for _, k := range o.config.Keys {
-		if !strings.EqualFold(k.FSUUID, e.device.uuid) {
-			continue
+		if strings.EqualFold(k.FSUUID, e.device.uuid) {
+			o.mounted.Add(1)
+			guard(o.con, func() {
+				defer o.mounted.Done()
+				o.readStick(e.device, k, seen)
+			})
 		}
-		guard(o.con, func() {
-			o.hw.loader.load(stickModules...)
-			found, err := readKey(e.device, k)
-			if found != nil {
-				found.seen = seen
-			}
-			o.sticks <- stickResult{e.device, found, err}
-		})
+	}
+}
+
+// readStick reads a stick's key and hands it on before the stick is unmounted,
+// which takes the kernel longer than all the rest.
+func (o *opening) readStick(d device, k boot.Key, seen float64) {
+	o.hw.loader.load(stickModules...)
+	err := withStick(d, func(folder string) error {
+		found, err := readKey(d, k, folder)
+		if err == nil {
+			found.seen = seen
+			o.offer(stickResult{device: d, key: found})
+		}
+		return err
+	})
+	if err != nil {
+		o.offer(stickResult{device: d, err: err})
+	}
+}
+
+// offer gives the loop what became of a stick; after the loop's end, nobody.
+func (o *opening) offer(s stickResult) {
+	select {
+	case o.sticks <- s:
+	case <-o.over:
+		if s.key != nil {
+			s.key.Secret.Wipe()
+		}
 	}
 }
 
@@ -276,10 +307,24 @@ func (o *opening) once(id, format string, args ...any) {
 	}
 }
 
-// forgetKeys wipes every key: the system must not find them in memory.
+// unmountWait bounds how long a stick that answers no more holds up the boot.
+const unmountWait = 5 * time.Second
+
+// forgetKeys wipes every key, and returns when no stick is mounted: the system
+// must find neither.
 func (o *opening) forgetKeys() {
+	close(o.over)
 	for _, k := range slices.Clone(o.keys) {
 		o.forget(k)
+	}
+	unmounted := make(chan struct{})
+	go func() {
+		o.mounted.Wait()
+		close(unmounted)
+	}()
+	select {
+	case <-unmounted:
+	case <-time.After(unmountWait):
 	}
 }
 
