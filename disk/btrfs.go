@@ -114,22 +114,44 @@ func btrfsIoctl(fd int, request uintptr, argument unsafe.Pointer) error {
 	return nil
 }
 
-// scan tells the kernel of every member, which a mount needs.
-func (fs FilesystemPlan) scan() error { return fs.control(btrfsScanDevice) }
+// source is a device to mount the file system by, when the kernel knows of
+// every member, and the options that it needs. A pool whose lost disk is about
+// to be replaced is mounted degraded: the steps before have seen to it that
+// there is a new disk for it.
+func (fs FilesystemPlan) source() (device string, options []string, err error) {
+	all, err := fs.members()
+	if err != nil {
+		return "", nil, err
+	}
+	var there []string
+	var want uint64
+	for _, m := range all {
+		if m.found && m.super.devid != 0 {
+			there, want = append(there, m.path), m.super.devices
+		}
+	}
+	if len(there) == 0 {
+		return "", nil, fmt.Errorf("none of the devices of %q holds it", fs.Label)
+	}
+	if fs.RAID1 && want > uint64(len(there)) {
+		options = append(options, "degraded")
+	}
+	return there[0], options, fs.control(btrfsScanDevice, there)
+}
 
 // forget makes the kernel forget an earlier attempt on the same devices. It
 // would take both attempts for one file system, whose UUID is the same, and
 // refuse to mount it for its doubled devices.
-func (fs FilesystemPlan) forget() error { return fs.control(btrfsForgetDevice) }
+func (fs FilesystemPlan) forget() error { return fs.control(btrfsForgetDevice, fs.Devices) }
 
-// control gives the kernel's btrfs one command for each member.
-func (fs FilesystemPlan) control(command uintptr) error {
+// control gives the kernel's btrfs one command for each of the devices.
+func (fs FilesystemPlan) control(command uintptr, devices []string) error {
 	control, err := os.OpenFile("/dev/btrfs-control", os.O_RDWR, 0)
 	if err != nil {
 		return fmt.Errorf("%w; the kernel lacks btrfs (modprobe btrfs)", err)
 	}
 	defer control.Close()
-	for _, device := range fs.Devices {
+	for _, device := range devices {
 		var args btrfsVolArgs
 		copy(args.name[:len(args.name)-1], device)
 		err := btrfsIoctl(int(control.Fd()), command, unsafe.Pointer(&args))
@@ -177,10 +199,11 @@ func (fs FilesystemPlan) atTop(f func(dir string) error) error {
 		return err
 	}
 	defer os.Remove(dir)
-	if err := fs.scan(); err != nil {
+	source, options, err := fs.source()
+	if err != nil {
 		return err
 	}
-	if err := host.MountFS(fs.Devices[0], dir, "btrfs", "subvolid=5", "noatime"); err != nil {
+	if err := host.MountFS(source, dir, "btrfs", append(options, "subvolid=5", "noatime")...); err != nil {
 		return err
 	}
 	return errors.Join(f(dir), host.UnmountOwn(dir))

@@ -53,13 +53,6 @@ func (fs FilesystemPlan) check(begun func(device string) (bool, error)) (step.St
 			return step.Foreign, fmt.Sprintf("%s holds another btrfs, %q (UUID %s)", m.path, m.super.label, m.super.fsid), nil
 		}
 	}
-	if len(without) == 0 {
-		if n := members[0].super.devices; n != uint64(len(members)) {
-			return step.Foreign, fmt.Sprintf("the file system %q has %d devices, and the layout names %d; "+
-				"'btrfs device add' and 'btrfs device remove' change that", fs.Label, n, len(members)), nil
-		}
-		return step.Done, "", nil
-	}
 	lost, err := notBegun(without, begun)
 	if err != nil {
 		return 0, "", err
@@ -67,15 +60,26 @@ func (fs FilesystemPlan) check(begun func(device string) (bool, error)) (step.St
 	if lost != "" {
 		return step.Foreign, fmt.Sprintf("%s held a part of %q once, and its superblock is gone; 'btrfs rescue super-recover %s' may bring it back", lost, fs.Label, lost), nil
 	}
-	// mkfs.btrfs finishes one device after the other, so a kill can leave some
-	// that look whole. While every disk is still being made, none of it counts.
-	if complete, err := notBegun(fs.Devices, begun); err != nil {
+	complete, err := notBegun(fs.Devices, begun)
+	if err != nil {
 		return 0, "", err
-	} else if complete != "" {
-		return step.Foreign, fmt.Sprintf("%q is there without %s; mount it and add %s by 'btrfs device add', or put it in a missing disk's place by 'btrfs replace'",
-			fs.Label, strings.Join(without, ", "), strings.Join(without, " ")), nil
 	}
-	return step.Absent, "not made yet", nil
+	making, err := anyBegun(fs.Devices, begun)
+	if err != nil {
+		return 0, "", err
+	}
+	switch n := members[0].super.devices; {
+	case complete != "" && making:
+		return step.Done, "it is there, and new disks are taken into it when it is mounted", nil
+	case len(without) > 0:
+		// mkfs.btrfs finishes one device after the other, so a kill can leave some
+		// that look whole. While every disk is still being made, none of it counts.
+		return step.Absent, "not made yet", nil
+	case n != uint64(len(members)):
+		return step.Foreign, fmt.Sprintf("the file system %q has %d devices, and the layout names %d; where one of them is gone for good, "+
+			"name a new disk in its place; 'btrfs device remove' takes one away", fs.Label, n, len(members)), nil
+	}
+	return step.Done, "", nil
 }
 
 // notBegun is the first of the devices whose disk is complete, or "".
@@ -86,6 +90,16 @@ func notBegun(devices []string, begun func(device string) (bool, error)) (string
 		}
 	}
 	return "", nil
+}
+
+// anyBegun reports whether the disk of one of the devices is still being made.
+func anyBegun(devices []string, begun func(device string) (bool, error)) (bool, error) {
+	for _, device := range devices {
+		if ok, err := begun(device); err != nil || ok {
+			return ok, err
+		}
+	}
+	return false, nil
 }
 
 // mounts are the subvolumes to mount, the outer places before the inner ones.
@@ -119,13 +133,14 @@ func (fs FilesystemPlan) MountSteps(root string, after ...string) []step.Step {
 			Detail: []string{strings.Join(s.Options, ",")},
 			Check:  func(context.Context) (step.State, string, error) { return fs.checkMount(s, target) },
 			Do: func(context.Context, step.Reporter) error {
-				if err := fs.scan(); err != nil {
+				source, options, err := fs.source()
+				if err != nil {
 					return err
 				}
 				mount := func() error {
-					return host.MountFS(fs.Devices[0], target, "btrfs", append([]string{"subvol=" + s.Name}, s.Options...)...)
+					return host.MountFS(source, target, "btrfs", slices.Concat([]string{"subvol=" + s.Name}, s.Options, options)...)
 				}
-				err := mount()
+				err = mount()
 				if errors.Is(err, os.ErrNotExist) {
 					err = errors.Join(fs.atTop(func(top string) error { return createSubvolume(top, s.Name) }), mount())
 				}

@@ -48,6 +48,7 @@ func (p *planner) over(fs *FilesystemPlan, adopt bool) {
 		pool = fs.Label
 	}
 	var sizes []uint64
+	var fresh []string
 	counts := map[Fate]int{}
 	for _, d := range p.plan.Disks {
 		if d.Role != fs.Role || d.Pool != pool {
@@ -57,6 +58,9 @@ func (p *planner) over(fs *FilesystemPlan, adopt bool) {
 		sizes = append(sizes, d.VolumeSize)
 		fs.Raw += d.VolumeSize
 		counts[d.Fate]++
+		if d.Fate == Create || d.Fate == Erase {
+			fresh = append(fresh, d.Mapping)
+		}
 	}
 	fs.Usable = fs.Raw
 	if fs.RAID1 {
@@ -69,12 +73,17 @@ func (p *planner) over(fs *FilesystemPlan, adopt bool) {
 	case counts[Create]+counts[Erase] == n:
 		fs.Fate = Create
 	case adopt && counts[Adopt] == n:
-		// The file system's own UUID is known once its volumes are open.
-		fs.Fate, fs.UUID = Adopt, ""
+		fs.Fate = Adopt
 	case counts[Keep]+counts[Adopt] == n:
 		fs.Fate = Keep
 	default:
 		fs.Fate = Resume
+		if counts[Keep]+counts[Adopt] > 0 {
+			fs.Joins = fresh
+		}
+	}
+	if adopt && counts[Adopt] > 0 {
+		fs.UUID = "" // its own is known once its volumes are open
 	}
 	p.plan.Filesystems = append(p.plan.Filesystems, *fs)
 }

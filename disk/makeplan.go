@@ -90,6 +90,13 @@ func (p *planner) poolWants(pool configs.Pool) []want {
 			}
 		}
 	}
+	// A disk that was taken out of the layout and is still plugged in has its
+	// mapping's name, too.
+	for _, d := range p.Facts.Disks {
+		if n := p.numberOnDisk(d, pool); n >= 0 {
+			taken[n] = true
+		}
+	}
 	wants := make([]want, len(pool.Disks))
 	next := 1
 	for i, ref := range pool.Disks {

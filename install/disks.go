@@ -163,6 +163,10 @@ func (b *diskOrder) filesystems() {
 			b.add(fs.SwapStep(b.env.Root, disk.MountStepID("/"+fs.Swap.Subvolume)))
 			done = append(done, fs.SwapStepID())
 		}
+		if fs.RAID1 && fs.Fate == disk.Resume {
+			b.add(fs.JoinStep(b.env.Root, done...))
+			done = append(done, fs.JoinStepID())
+		}
 		for _, d := range members {
 			b.seal[d.ID] = append(b.seal[d.ID], done...)
 		}
