@@ -4,10 +4,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 )
 
 // hardware tells of block devices as they come and go, and sees to their
@@ -20,7 +18,9 @@ type hardware struct {
 	// devices tells of every block device, and again when it changes.
 	devices chan deviceEvent
 
-	unlocking atomic.Int32 // how many keys are being tried
+	// trials are keys being tried: what can wait does not take the processors
+	// from them.
+	trials trials
 }
 
 type deviceEvent struct {
@@ -28,12 +28,9 @@ type deviceEvent struct {
 	gone   bool
 }
 
-// What must be loaded before a volume can be opened, and before a stick can be
-// mounted: the kernel's own requests for modules find no modprobe here.
-var (
-	cryptModules = []string{"dm_crypt", "xts", "ecb", "cbc", "essiv", "aes_generic", "aes_x86_64", "aesni_intel", "sha256_ssse3", "sha256_generic"}
-	stickModules = []string{"vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1", "nls_utf8"}
-)
+// stickModules are what mounting a stick takes: the kernel's own requests for
+// modules find no modprobe here.
+var stickModules = []string{"vfat", "nls_cp437", "nls_ascii"}
 
 // coldBuses are those whose devices can have storage or a keyboard behind
 // them. Walking all of /sys would take longer than it takes to boot.
@@ -46,7 +43,7 @@ func watchHardware(con *consoles, l *loader) (*hardware, error) {
 	if err != nil {
 		return nil, err
 	}
-	hw := &hardware{con: con, loader: l, events: events, devices: make(chan deviceEvent, 64)}
+	hw := &hardware{con: con, loader: l, events: events, devices: make(chan deviceEvent, 64), trials: newTrials()}
 	guard(con, hw.listen)
 	guard(con, hw.loadAll)
 	return hw, nil
@@ -68,21 +65,25 @@ func (hw *hardware) loadAll() {
 			}
 		}
 	}
+	var wait sync.WaitGroup
+	// The kernel tests a cipher when its module is loaded: on one processor, and
+	// longer than everything else here takes.
+	wait.Go(func() { hw.loader.loadCiphers(usualCipher) })
 	// A stick takes a second or more to come to life after its controller does:
 	// everything else is loaded meanwhile.
 	hw.loader.loadFor(usb...)
-	var wait sync.WaitGroup
 	wait.Go(func() { hw.loader.load("sd_mod", "usb_storage") })
 	wait.Go(func() { hw.loader.loadFor(disks...) })
+	wait.Go(func() { hw.loader.load(stickModules...) })
 	wait.Go(hw.look)
 	wait.Wait()
-	hw.loader.load(slices.Concat(cryptModules, stickModules)...)
-	hw.loader.loadFor(rest...)
-	// btrfs, whose raid6_pq measures itself first, is needed last. It must not
-	// take the processors from a key that is at work already.
-	if hw.unlocking.Load() == 0 {
-		hw.loader.loadAlways()
+	for _, modalias := range rest {
+		hw.trials.letEnd()
+		hw.loader.loadFor(modalias)
 	}
+	// btrfs, whose raid6_pq measures itself first, is needed last.
+	hw.trials.letEnd()
+	hw.loader.loadAlways()
 }
 
 // pciClass says whether a modalias is that of a PCI device of the class, as

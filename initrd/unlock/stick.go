@@ -16,23 +16,27 @@ import (
 // maxKeyFile is cryptsetup's limit for key files.
 const maxKeyFile = 8 << 20
 
-// readKey reads the key of a stick. The stick is mounted for as long as that
-// takes, where nobody else can look.
-func readKey(d device, k boot.Key) (*key, error) {
-	dir, err := os.MkdirTemp("/run", "key-")
+// withStick mounts a stick where nobody else can look, for as long as use takes.
+func withStick(d device, use func(folder string) error) error {
+	folder, err := os.MkdirTemp("/run", "key-")
 	if err != nil {
-		return nil, fmt.Errorf("stick %s: %w", d.uuid, err)
+		return fmt.Errorf("stick %s: %w", d.uuid, err)
 	}
-	defer os.Remove(dir)
-	if err := mountStick(d, dir); err != nil {
-		return nil, fmt.Errorf("stick %s: %w", d.uuid, err)
+	defer os.Remove(folder)
+	if err := mountStick(d, folder); err != nil {
+		return fmt.Errorf("stick %s: %w", d.uuid, err)
 	}
 	defer func() {
-		if unix.Unmount(dir, 0) != nil {
-			_ = unix.Unmount(dir, unix.MNT_DETACH)
+		if unix.Unmount(folder, 0) != nil {
+			_ = unix.Unmount(folder, unix.MNT_DETACH)
 		}
 	}()
-	secret, err := readSecret(dir + "/" + k.Filename)
+	return use(folder)
+}
+
+// readKey reads the key of a stick that is mounted.
+func readKey(d device, k boot.Key, folder string) (*key, error) {
+	secret, err := readSecret(folder + "/" + k.Filename)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("stick %s (%s) has no file %s", d.uuid, d.name, k.Filename)
 	}
