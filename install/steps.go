@@ -79,7 +79,7 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 		}
 		add(vms, after)
 		if p.OS != nil {
-			add([]step.Step{vmstore.InstallUnit(p.Root, osimage.BinaryPath, layoutOnHost, p.VMs.Root)}, unpacked)
+			add([]step.Step{vmstore.InstallUnit(p.Root, osimage.BinaryPath, layoutOnHost, p.vmsPool())}, unpacked)
 		}
 	}
 	add(boot, ids(steps))

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"strings"
 
 	"hvinstall/configs"
 	"hvinstall/vmstore"
@@ -41,4 +42,14 @@ func (p *Plan) vms(in Input) {
 	for _, note := range plan.Notes {
 		p.Warnings = append(p.Warnings, note.String())
 	}
+}
+
+// vmsPool is where the pool that holds the VMs' store is mounted, or "".
+func (p Plan) vmsPool() string {
+	for _, pool := range p.exportPools() {
+		if p.VMs.Root == pool.Mountpoint || strings.HasPrefix(p.VMs.Root, pool.Mountpoint+"/") {
+			return pool.Mountpoint
+		}
+	}
+	return ""
 }

@@ -511,7 +511,7 @@ func TestBootOrder(t *testing.T) {
 	if r.plan.Ordered || len(r.plan.Notes) == 0 || r.plan.Notes[0].Code != "boot-order" || !domainOf(t, "first").Autostart {
 		t.Errorf("without the unit: ordered %v, notes %v", r.plan.Ordered, r.plan.Notes)
 	}
-	unit := InstallUnit("/", "/usr/bin/hvinstall", "/etc/hvinstall/layout.yaml", root)
+	unit := InstallUnit("/", "/usr/bin/hvinstall", "/etc/hvinstall/layout.yaml", "")
 	if err := unit.Do(testContext(t), &news{}); err != nil {
 		t.Fatal(err)
 	}
@@ -556,7 +556,7 @@ func TestBootOrder(t *testing.T) {
 		t.Errorf("running in order of their start: %q, want first second third last", out)
 	}
 	file := filepath.Join(t.TempDir(), UnitName)
-	if err := os.WriteFile(file, []byte(Unit("/bin/true", "/etc/hvinstall/layout.yaml", root)), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(Unit("/bin/true", "/etc/hvinstall/layout.yaml", "/mnt/vmstore")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("systemd-analyze", "verify", file).CombinedOutput(); err != nil || strings.Contains(string(out), UnitName) {

@@ -386,6 +386,13 @@ func TestUnit(t *testing.T) {
 	if text := Unit("/opt/a b/hvinstall", "/etc/100%/l.yaml", "/mnt/vmstore"); !strings.Contains(text, `ExecStart=/opt/a\x20b/hvinstall --plan /etc/100%%/l.yaml`) {
 		t.Errorf("Unit = %s", text)
 	}
+	// With a pool it waits for no device; without one it needs no mount.
+	if text := Unit("/bin/true", "/l.yaml", "/mnt/vmstore"); !strings.Contains(text, "\nConditionPathIsMountPoint=/mnt/vmstore\n") || strings.Contains(text, "RequiresMountsFor") {
+		t.Errorf("Unit = %s", text)
+	}
+	if text := Unit("/bin/true", "/l.yaml", ""); strings.Contains(text, "MountPoint") {
+		t.Errorf("Unit without a pool = %s", text)
+	}
 	if filepath.Ext(UnitName) != ".service" {
 		t.Error(UnitName)
 	}

@@ -25,16 +25,15 @@ const unitTimeout = "2h"
 // do, or starts the VMs in their boot_order. When something is refused, the VMs
 // that libvirt has are started all the same: a host that comes up at night must
 // not stay without all of them because of one. binary and layout are paths in
-// the installed system, root is libvirt_vmstore_root.
-func Unit(binary, layout, root string) string {
+// the installed system; pool is where the pool that holds libvirt_vmstore_root
+// is mounted, empty where it lies on no pool.
+func Unit(binary, layout, pool string) string {
 	return fmt.Sprintf(`[Unit]
 Description=Converge the virtual machines of %[2]s
 Documentation=file:%[2]s
 After=libvirtd.service virtqemud.service libvirtd.socket virtqemud.socket network-online.target nfs-server.service
 Wants=network-online.target libvirtd.service
-# A pool that is not mounted must not look like a pool without VMs.
-RequiresMountsFor=%[3]s
-ConditionPathExists=%[2]s
+%[3]sConditionPathExists=%[2]s
 StartLimitIntervalSec=10min
 StartLimitBurst=5
 
@@ -52,7 +51,17 @@ RestartPreventExitStatus=2 3
 
 [Install]
 WantedBy=multi-user.target
-`, unitPath(binary), unitPath(layout), unitPath(root), unitTimeout, StartCommand)
+`, unitPath(binary), unitPath(layout), poolCondition(pool), unitTimeout, StartCommand)
+}
+
+// poolCondition keeps the unit from taking a pool that is not mounted for one
+// without VMs. The init has mounted the pool before systemd started, or has
+// said why not; RequiresMountsFor= would wait for its device once more.
+func poolCondition(pool string) string {
+	if pool == "" {
+		return ""
+	}
+	return "ConditionPathIsMountPoint=" + unitPath(pool) + "\n"
 }
 
 // unitPath writes a path as systemd reads it: % begins a specifier, and a
@@ -62,12 +71,12 @@ func unitPath(path string) string {
 }
 
 // InstallUnit is the step that writes and enables the unit below root.
-func InstallUnit(root, binary, layout, vmstoreRoot string) step.Step {
+func InstallUnit(root, binary, layout, pool string) step.Step {
 	const dir = "etc/systemd/system"
 	path := filepath.Join("/", root, dir, UnitName)
 	link := filepath.Join("/", root, dir, "multi-user.target.wants", UnitName)
 	target := filepath.Join("/", dir, UnitName)
-	text := []byte(Unit(binary, layout, vmstoreRoot))
+	text := []byte(Unit(binary, layout, pool))
 	return step.Step{
 		ID: "vms/unit", Title: "enable " + UnitName,
 		Check: func(context.Context) (step.State, string, error) {
