@@ -53,13 +53,19 @@ func (p PartitionPlan) makeVFAT(ctx context.Context, log func(string, ...any)) e
 		return err
 	}
 	argv := []string{"mkfs.vfat", "-F", "32", "-n", p.FSLabel, "-i", fmt.Sprintf("%08X", ^serial)}
+	cluster := uint64(4 << 10)
 	if p.Size >= 4<<30 {
-		// Clusters of 32 KiB: the tables of a large stick shrink to an eighth,
-		// and FAT32 still has the 65,525 clusters that it needs.
+		// The tables of a large stick shrink to an eighth, and FAT32 still has
+		// the 65,525 clusters that it needs.
+		cluster = 32 << 10
 		argv = append(argv, "-s", "64")
 	}
-	err = host.Cmd{Argv: append(argv, p.Device()), Log: log}.Run(ctx)
+	cached, err := p.cache(2*4*p.Size/cluster + 1<<20)
 	if err != nil {
+		return err
+	}
+	err = host.Cmd{Argv: append(argv, p.Device()), Log: log}.Run(ctx)
+	if err := errors.Join(err, cached.Close()); err != nil {
 		return err
 	}
 	file, err := os.OpenFile(p.Device(), os.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0)
@@ -67,6 +73,21 @@ func (p PartitionPlan) makeVFAT(ctx context.Context, log func(string, ...any)) e
 		return err
 	}
 	return errors.Join(writeSerial(file, serial), file.Close())
+}
+
+// cache has the kernel read the partition's first bytes in one go, and keep
+// them until the file is closed. mkfs.vfat writes its tables by sectors of 512
+// bytes, and for each page of them the kernel would read the old content from
+// the stick first: 512 waits for a stick of 8 GB.
+func (p PartitionPlan) cache(bytes uint64) (*os.File, error) {
+	file, err := os.Open(p.Device())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := io.Copy(io.Discard, io.NewSectionReader(file, 0, int64(min(bytes, p.Size)))); err != nil {
+		return nil, errors.Join(fmt.Errorf("reading %s: %w", p.Device(), err), file.Close())
+	}
+	return file, nil
 }
 
 // byUUID is where udev shows the VFAT by its serial.
