@@ -69,6 +69,11 @@ func Build(o Options) (Image, error) {
 	for _, dir := range []string{"dev", "etc", "etc/hvinstall", "lib", "proc", "run", "sys", "sysroot"} {
 		files.dir(dir)
 	}
+	if o.Config == nil {
+		// A PXE server's second archive puts the live image into it; iPXE makes
+		// no folders.
+		files.dir("hvinstall")
+	}
 	// The kernel opens it for the init's standard streams before anything can
 	// have mounted devtmpfs.
 	files.charDevice("dev/console", 5, 1)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -97,8 +98,8 @@ grep -c ' rootfs ' /proc/self/mounts | sed 's/^/ROOTFS /'
 echo "LEFT $(grep -E '/run/key|/sysroot' /proc/self/mounts | wc -l) $(ls -d /run/key* 2>/dev/null | wc -l)"
 echo "UDEV $(ls /run/udev/data | tr '\n' ' ')"
 echo "MAPPER $(cd /dev/mapper; for f in *; do echo -n "$f>$(readlink $f) "; done)"
-dmesg | grep -c 'hvinstall:' | sed 's/^/KMSG /'
-echo "LIVE $(ls /run/hvinstall/live /run/hvinstall/live/hvinstall 2>/dev/null | grep root.squashfs)"
+dmesg -r | grep 'hvinstall: WARNING' | sed 's/^/KMSG /'
+echo "LIVE $(ls /run/hvinstall/live/hvinstall 2>/dev/null)"
 echo "PRINTK $(cut -f1 /proc/sys/kernel/printk)"
 echo REPORT-BEGIN; cat /run/hvinstall/boot.json; echo REPORT-END
 if grep -q test.udev /proc/cmdline; then
@@ -237,6 +238,7 @@ type machine struct {
 	later   []string // IDs of what can be plugged in
 	append  string   // to the kernel command line
 	screen  bool
+	files   map[string]addition // into the initramfs
 }
 
 func (m machine) boot(t testing.TB) *testvm.VM {
@@ -246,7 +248,9 @@ func (m machine) boot(t testing.TB) *testvm.VM {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := withModes(f.image, map[string]addition{boot.ConfigPath[1:]: {plan, 0o600}})
+	files := map[string]addition{boot.ConfigPath[1:]: {plan, 0o600}}
+	maps.Copy(files, m.files)
+	image, err := withModes(f.image, files)
 	if err != nil {
 		t.Fatal(err)
 	}

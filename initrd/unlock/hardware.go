@@ -73,9 +73,10 @@ func (hw *hardware) loadAll() {
 	// everything else is loaded meanwhile.
 	hw.loader.loadFor(usb...)
 	wait.Go(func() { hw.loader.load("sd_mod", "usb_storage") })
-	wait.Go(func() { hw.loader.loadFor(disks...) })
 	wait.Go(func() { hw.loader.load(stickModules...) })
-	wait.Go(hw.look)
+	// A controller's driver may sleep until its disks have answered.
+	guard(hw.con, func() { hw.loader.loadFor(disks...) })
+	guard(hw.con, hw.look)
 	wait.Wait()
 	for _, modalias := range rest {
 		hw.trials.letEnd()

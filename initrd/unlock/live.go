@@ -1,8 +1,11 @@
 package unlock
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path"
 	"strings"
@@ -39,17 +42,26 @@ func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) err
 	file := liveMedium + image
 	if wanted == "ram" {
 		if _, err := os.Stat(image); err != nil {
-			return fmt.Errorf("hvinstall.live=ram: %w; the image must be in the initramfs", err)
+			return fmt.Errorf("hvinstall.live=ram: %w; the image must come as a second initramfs (iPXE: initrd http://…/root.squashfs %s)", err, image)
 		}
 		// The initramfs' own folder is bound, not copied: the image is as large
-		// as what is left of a small machine's memory.
-		file = liveMedium + "/" + path.Base(image)
-		if err := unix.Mount(path.Dir(image), liveMedium, "", unix.MS_BIND, ""); err != nil {
-			return fmt.Errorf("binding %s: %w", path.Dir(image), err)
+		// as what is left of a small machine's memory. It is where a stick has it.
+		folder := path.Dir(image)
+		if err := os.MkdirAll(liveMedium+folder, 0o755); err != nil {
+			return err
+		}
+		if err := unix.Mount(folder, liveMedium+folder, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("binding %s: %w", folder, err)
 		}
 		hw.loader.loadAlways()
 	} else if err := findMedium(con, hw, wanted, image); err != nil {
 		return err
+	}
+	if want := a.get("hvinstall.sha256"); want != "" {
+		con.important("verifying %s", image)
+		if err := verify(file, want); err != nil {
+			return err
+		}
 	}
 	if err := mountImage(file); err != nil {
 		return err
@@ -59,6 +71,23 @@ func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) err
 	}
 	report.Mounted = uptime()
 	con.say("%s is mounted", image)
+	return nil
+}
+
+// verify compares an image with the sum that the command line names.
+func verify(file, want string) error {
+	image, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer image.Close()
+	sum := sha256.New()
+	if _, err := io.Copy(sum, image); err != nil {
+		return fmt.Errorf("reading %s: %w", file, err)
+	}
+	if have := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(have, want) {
+		return fmt.Errorf("%s has sha256 %s, and hvinstall.sha256= says %s; serve the image anew", file, have, want)
+	}
 	return nil
 }
 
