@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"hvinstall/configs"
 )
 
 // hostnameEdits name the host.
@@ -215,10 +217,14 @@ func (p Plan) unitEdits() []edit {
 	}
 }
 
+// PublicLayout is what everybody on the host may read of its layout.
+const PublicLayout = "/etc/hvinstall/layout.public.yaml"
+
 // ownEdits are the files by which the host knows its plan.
 func (p Plan) ownEdits() []edit {
 	return []edit{
 		whole("/etc/hvinstall/layout.yaml", 0o600, string(p.layout)),
+		whole(PublicLayout, 0o644, "# layout.yaml without its secrets, for 'hvinstall status' without root. Edit layout.yaml.\n"+string(configs.Public(p.layout))),
 		whole("/etc/hvinstall/boot.json", 0o600, string(p.bootConfig)),
 		whole(bootSettingsPath, 0o644, p.bootSettings().json()),
 	}

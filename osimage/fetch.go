@@ -2,7 +2,6 @@ package osimage
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -142,20 +141,6 @@ func download(ctx context.Context, from, path string, report step.Reporter) erro
 		return err
 	}
 	return file.Sync()
-}
-
-// sumFile computes the sha256 of a file.
-func sumFile(ctx context.Context, path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	h := sha256.New()
-	if err := copyContext(ctx, h, file, func(int64) {}); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // LiveSum reads the sum that the live medium states for its image, in the form

@@ -3,14 +3,17 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 	"time"
 
 	"hvinstall/configs"
 	"hvinstall/disk"
 	"hvinstall/install"
+	"hvinstall/osimage"
 	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
@@ -30,6 +33,9 @@ func runStatus(ctx context.Context, t terminal, args []string) int {
 		return usageError(t, "status takes no argument %q", flags.Arg(0))
 	}
 	layout, err := configs.LoadFile(*plan, *vms)
+	if errors.Is(err, fs.ErrPermission) && !flags.Changed("plan") {
+		layout, err = configs.LoadFile(osimage.PublicLayout, *vms)
+	}
 	if err != nil {
 		fmt.Fprintln(t.err, err)
 		return exitUsage
