@@ -125,19 +125,14 @@ func binaryStep(env Env, after []string) step.Step {
 	target := filepath.Join(env.Root, BinaryPath)
 	return step.Step{
 		ID: "os/hvinstall", Title: "put hvinstall on the host", After: after,
-		Check: func(ctx context.Context) (step.State, string, error) {
-			have, err := sumFile(ctx, target)
-			if errors.Is(err, fs.ErrNotExist) {
+		Check: func(context.Context) (step.State, string, error) {
+			same, err := sameContent(target, env.Binary)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
 				return step.Absent, BinaryPath + " is not there", nil
-			}
-			if err != nil {
+			case err != nil:
 				return step.Absent, "", err
-			}
-			want, err := sumFile(ctx, env.Binary)
-			if err != nil {
-				return step.Absent, "", err
-			}
-			if have != want {
+			case !same:
 				return step.Absent, "another version is there", nil
 			}
 			return step.Done, "", nil

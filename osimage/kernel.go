@@ -92,7 +92,7 @@ func (b Boot) inputs(ctx context.Context, version string) (string, error) {
 	}
 	parts := [][]byte{config, []byte(b.options())}
 	for _, file := range []string{b.image(version), filepath.Join(b.Root, "lib/modules", version, "modules.dep"), filepath.Join(b.Root, BinaryPath)} {
-		have, err := sumFile(ctx, file)
+		have, err := fingerprint(ctx, file)
 		if err != nil {
 			return "", err
 		}
