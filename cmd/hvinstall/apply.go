@@ -156,8 +156,9 @@ func (r session) do(ctx context.Context, steps []step.Step) int {
 	}
 	defer record.close() //nolint:errcheck // a log that cannot be closed is no reason to fail a run
 
+	ended := func() {}
 	if live.Running() && r.plan.Installing() && r.attended() {
-		r.keepLayout()
+		ended = r.onStick()
 	}
 	shown := r.renderer()
 	fmt.Fprintln(r.screen)
@@ -182,6 +183,7 @@ func (r session) do(ctx context.Context, steps []step.Step) int {
 	if err != nil {
 		return r.stopped(err, log)
 	}
+	ended()
 	fmt.Fprint(r.screen, times.summary(r.style))
 	r.next(log)
 	if timesErr == nil {

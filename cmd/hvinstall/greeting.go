@@ -1,19 +1,17 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"os"
 	"strings"
 
 	"hvinstall/configs"
-	"hvinstall/disk"
 	"hvinstall/osimage/live"
 )
 
 // greet is what a person sees at the live system's login.
-func greet(ctx context.Context, t terminal) {
+func greet(t terminal) {
 	p := func(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
 	p("")
 	p("hvinstall live system: turns this machine into a KVM hypervisor.")
@@ -29,8 +27,8 @@ func greet(ctx context.Context, t terminal) {
 	default:
 		p("  layout    %s, valid", layout)
 	}
-	if n := begunDisks(ctx); n > 0 {
-		p("  begun     an installation on %s did not come to its end;", quantity(n, "disk"))
+	if begun := live.Begun(); begun != "" {
+		p("  begun     %s, and did not come to its end:", begun)
 		p("            the same layout again goes on where it stopped")
 	}
 	p("")
@@ -53,21 +51,6 @@ func greet(ctx context.Context, t terminal) {
 		}
 		p("\nThe same command may be run again. The log: less %s\n", unattendedLog)
 	}
-}
-
-// begunDisks counts the disks that a run has begun to make and not completed.
-func begunDisks(ctx context.Context) int {
-	facts, err := disk.Probe(ctx, "/")
-	if err != nil {
-		return 0 // discover and the plan say why
-	}
-	n := 0
-	for _, d := range facts.Disks {
-		if d.Begun {
-			n++
-		}
-	}
-	return n
 }
 
 // addresses are this machine's, for a person who wants to reach it.

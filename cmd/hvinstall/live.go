@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"time"
 
 	"hvinstall/configs"
 	"hvinstall/osimage/live"
@@ -30,7 +31,7 @@ func runLive(ctx context.Context, t terminal, args []string) int {
 	case *unattended:
 		return runUnattended(ctx)
 	}
-	greet(ctx, t)
+	greet(t)
 	return exitDone
 }
 
@@ -51,21 +52,34 @@ func saveLayout(t terminal, path string) int {
 	return exitDone
 }
 
-// keepLayout keeps the layout of a run that begins on the stick, where it is
-// found again if the machine dies meanwhile. A stick that cannot be written to
-// does not keep anybody from installing.
-func (r session) keepLayout() {
-	data, err := os.ReadFile(r.installFlags.plan)
-	if err == nil {
-		if kept, err := os.ReadFile(live.Layout()); err == nil && bytes.Equal(kept, data) {
-			return
-		}
-		err = live.Save(data)
-	}
-	if err != nil {
+// onStick keeps the layout of a run that begins, and a note that it has begun,
+// on the stick, where both are found if the machine dies meanwhile; the
+// function that it returns takes the note away. A stick that cannot be written
+// to does not keep anybody from installing.
+func (r session) onStick() (ended func()) {
+	warn := func(err error) {
 		text := fmt.Sprintf("the layout is not kept on the stick: %v", err)
 		fmt.Fprintln(r.screen, r.style.wrapped(r.style.warn("!"), text, "", r.style.warn))
-		return
 	}
-	fmt.Fprintf(r.screen, "\nThe layout is kept on the stick, as %s/layout.yaml.\n", live.Medium)
+	data, err := os.ReadFile(r.installFlags.plan)
+	if err != nil {
+		warn(err)
+		return func() {}
+	}
+	if kept, err := os.ReadFile(live.Layout()); err != nil || !bytes.Equal(kept, data) {
+		if err := live.Save(data); err != nil {
+			warn(err)
+			return func() {}
+		}
+		fmt.Fprintf(r.screen, "\nThe layout is kept on the stick, as %s/layout.yaml.\n", live.Medium)
+	}
+	if err := live.Begin(fmt.Sprintf("%s, at %s", r.plan.Layout.Hostname, time.Now().UTC().Format("2006-01-02 15:04 UTC"))); err != nil {
+		warn(err)
+		return func() {}
+	}
+	return func() {
+		if err := live.End(); err != nil {
+			fmt.Fprintln(r.screen, r.style.wrapped(r.style.warn("!"), err.Error(), "", r.style.warn))
+		}
+	}
 }

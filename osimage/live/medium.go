@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,34 +24,61 @@ func Layout() string {
 	return path
 }
 
-// Save keeps a layout on the medium, which is writable only for that moment: a
-// stick may be pulled out at any time. The old file stays as layout.yaml.old.
-func Save(data []byte) (err error) {
-	if err := unix.Mount("", Medium, "", unix.MS_REMOUNT|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
+// Save keeps a layout on the medium. The old file stays as layout.yaml.old.
+func Save(data []byte) error {
+	return writable(func() error {
+		path := filepath.Join(Medium, "layout.yaml")
+		if err := writeSynced(path+".new", data); err != nil {
+			return err
+		}
+		if err := os.Rename(path, path+".old"); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		return os.Rename(path+".new", path)
+	})
+}
+
+// begunNote tells, from a run's begin to its good end, what was begun.
+var begunNote = filepath.Join(Medium, "begun.txt")
+
+// Begin notes on the medium that an installation has begun.
+func Begin(what string) error {
+	return writable(func() error { return writeSynced(begunNote, []byte(what+"\n")) })
+}
+
+// Begun is what was begun and did not come to its end; empty: nothing.
+func Begun() string {
+	data, err := os.ReadFile(begunNote)
+	if err != nil || len(data) > 1000 {
+		return ""
+	}
+	return strings.TrimSpace(string(data))
+}
+
+// End takes the note away.
+func End() error {
+	return writable(func() error {
+		if err := os.Remove(begunNote); err != nil && !os.IsNotExist(err) {
+			return err
+		}
+		return nil
+	})
+}
+
+// writable makes the medium writable for a moment only: a stick may be pulled
+// out at any time.
+func writable(write func() error) (err error) {
+	const flags = unix.MS_REMOUNT | unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC
+	if err := unix.Mount("", Medium, "", flags, ""); err != nil {
 		return fmt.Errorf("the medium cannot be written to: %w; copy the layout elsewhere", err)
 	}
 	defer func() {
-		again := unix.Mount("", Medium, "", unix.MS_REMOUNT|unix.MS_RDONLY|unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+		again := unix.Mount("", Medium, "", flags|unix.MS_RDONLY, "")
 		if err == nil && again != nil {
 			err = fmt.Errorf("write-protecting the medium again: %w", again)
 		}
 	}()
-	path := filepath.Join(Medium, "layout.yaml")
-	file, err := os.Create(path + ".new")
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	if _, err := file.Write(data); err != nil {
-		return err
-	}
-	if err := file.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(path, path+".old"); err != nil && !os.IsNotExist(err) {
-		return err
-	}
-	if err := os.Rename(path+".new", path); err != nil {
+	if err := write(); err != nil {
 		return err
 	}
 	dir, err := os.Open(Medium)
@@ -59,4 +87,16 @@ func Save(data []byte) (err error) {
 	}
 	defer dir.Close()
 	return unix.Syncfs(int(dir.Fd()))
+}
+
+func writeSynced(path string, data []byte) error {
+	file, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	if _, err := file.Write(data); err != nil {
+		return err
+	}
+	return file.Sync()
 }

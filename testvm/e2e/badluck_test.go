@@ -22,6 +22,7 @@ import (
 // Each misfortune ends with one clear answer; nothing that the layout does not
 // name is touched; and in the end the same command installs the host.
 func TestBadLuck(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	photos := m.addPhotos(t)
 	m.Drives = append(m.Drives, testvm.Drive{ID: "wrong", Model: testvm.USB, Serial: "WRONG01", Size: 4e9, Path: filepath.Join(m.Dir, "wrong.img")})

@@ -18,6 +18,7 @@ import (
 // TestHost installs the machine as a person does, lives with its VMs, and then
 // lets things go wrong that go wrong in the life of a hypervisor.
 func TestHost(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	images := filepath.Join(m.Dir, "images")
 	if err := spechost.Images(t.Context(), images); err != nil {

@@ -49,6 +49,7 @@ const unattended = "hvinstall.plan=layout.yaml hvinstall.yes hvinstall.passphras
 // again: each time the live stick is booted, and the same command goes on. In
 // the end the host is whole.
 func TestPowerCuts(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	m.writeLive(t, unattended, map[string]string{"layout.yaml": spechost.Layout, "secret.txt": spechost.Passphrase + "\n"})
 	drives := append(m.All(), spechost.LiveStick)

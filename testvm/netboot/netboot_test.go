@@ -139,6 +139,8 @@ func TestUnattended(t *testing.T) {
 		"stat -c %s /run/hvinstall/live/hvinstall/root.squashfs": fmt.Sprint(size(t, s.folder+"/root.squashfs")), // where a stick has it
 		"networkctl status --no-pager | cat":                     "192.168.1.15",
 		"hvinstall discover":                                     "ST4000VN008_HD001",
+		"journalctl -b -t hvinstall -o cat --no-pager":           "hvinstall live - Linux", // what the init said
+		"dmesg --level=err,warn | grep -c regulatory.db; true":   "0",
 	} {
 		if err := shell.Shows(2*time.Minute, command, want); err != nil {
 			t.Error(err)
