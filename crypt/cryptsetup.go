@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"os"
-	"slices"
 	"strconv"
 
 	"hvinstall/host"
@@ -20,6 +18,14 @@ type logger func(format string, args ...any)
 // stretching: doing it anyway would only delay boot. The digest of the volume
 // key takes the same count, for the same reason.
 var keySlotOptions = []string{"--pbkdf", "pbkdf2", "--hash", "sha512", "--pbkdf-force-iterations", "1000"}
+
+// The area for keyslots has room for 16, where cryptsetup would take all that
+// is before the data, for 32: headers' backups and every header's writing are a
+// quarter as large. The data begins where cryptsetup puts it, at 16 MiB.
+const (
+	keySlotsSize = "4m"
+	dataOffset   = "32768" // sectors of 512 bytes
+)
 
 func (c Cost) options() []string {
 	return []string{
@@ -37,16 +43,19 @@ func cryptsetup(ctx context.Context, log logger, secrets []Secret, argv ...strin
 	return c.Run(ctx)
 }
 
-// format writes a new header whose only slot is the key's.
-func (v VolumePlan) format(ctx context.Context, key Secret, log logger) error {
+// formatWith writes a new header whose only slot is the key's.
+func (v VolumePlan) formatWith(ctx context.Context, key Secret, log logger) error {
 	argv := append([]string{
 		"luksFormat", "--batch-mode", "--type", "luks2", "--uuid", v.UUID, "--label", v.Mapping, "--subsystem", Subsystem,
 		"--sector-size", strconv.Itoa(int(v.SectorSize)), "--key-file", host.SecretPath(0),
+		"--luks2-keyslots-size", keySlotsSize, "--offset", dataOffset,
 	}, keySlotOptions...)
-	if err := cryptsetup(ctx, log, []Secret{key}, append(argv, v.Device)...); err != nil {
-		return err
-	}
-	return v.prefer(ctx, 0, log)
+	return cryptsetup(ctx, log, []Secret{key}, append(argv, v.Device)...)
+}
+
+// restore puts a header that was made in a file on the volume's device.
+func (v VolumePlan) restore(ctx context.Context, file string, log logger) error {
+	return cryptsetup(ctx, log, nil, "luksHeaderRestore", "--batch-mode", "--header-backup-file", file, v.Device)
 }
 
 // mend has cryptsetup write the damaged copy of the volume's header anew from
@@ -107,10 +116,7 @@ func (v VolumePlan) removeSlot(ctx context.Context, slot int, log logger) error 
 // mark leaves a token that says what the slot is for. It is written when the
 // slot has been proven by opening the volume.
 func (v VolumePlan) mark(ctx context.Context, token Token, slot int, log logger) error {
-	text, err := json.Marshal(struct {
-		Token
-		Keyslots []string `json:"keyslots"`
-	}{token, []string{strconv.Itoa(slot)}})
+	text, err := json.Marshal(tokenOn{token, []string{strconv.Itoa(slot)}})
 	if err != nil {
 		return err
 	}
@@ -152,38 +158,4 @@ func (v VolumePlan) openPersistently(ctx context.Context, key Secret, open bool,
 		return cryptsetup(ctx, log, []Secret{key}, append(argv, v.Mapping)...)
 	}
 	return cryptsetup(ctx, log, []Secret{key}, append(argv, v.Device, v.Mapping)...)
-}
-
-// MeasureCost is the argon2id cost that cryptsetup chooses on this machine for
-// a volume of its own making: it formats a small file and reads the result.
-// The machine should be idle meanwhile, or the cost comes out weak.
-func MeasureCost(ctx context.Context, log logger) (Cost, error) {
-	dir, err := os.MkdirTemp("", "hvinstall-cost-")
-	if err != nil {
-		return Cost{}, err
-	}
-	defer os.RemoveAll(dir)
-	path := dir + "/volume"
-	if err := os.WriteFile(path, nil, 0o600); err != nil {
-		return Cost{}, err
-	}
-	if err := os.Truncate(path, 4<<20); err != nil {
-		return Cost{}, err
-	}
-	key := NewKey(32)
-	defer key.Wipe()
-	err = cryptsetup(ctx, log, []Secret{key}, "luksFormat", "--batch-mode", "--type", "luks2", "--pbkdf", "argon2id",
-		"--luks2-keyslots-size", "512k", "--offset", "4096", "--key-file", host.SecretPath(0), path)
-	if err != nil {
-		return Cost{}, err
-	}
-	header, err := ReadHeader(path)
-	if err != nil {
-		return Cost{}, err
-	}
-	slots := sortedKeys(header.Slots)
-	if !slices.Equal(slots, []int{0}) || header.Slots[0].Cost.Memory == 0 {
-		return Cost{}, fmt.Errorf("cryptsetup made keyslots %v instead of one of argon2id", slots)
-	}
-	return header.Slots[0].Cost, nil
 }

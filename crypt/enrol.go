@@ -74,7 +74,7 @@ func (p Plan) enrolKey(ctx context.Context, v VolumePlan, key KeyPlan, k *Keyrin
 			return fmt.Errorf("%s: keyslot %d was made for the stick %s, and its key does not open the volume; run again", v.Mapping, slot, key.FSUUID)
 		}
 	}
-	if header.Slots[slot].Priority != 2 {
+	if header.Slots[slot].Priority != priorityPrefer {
 		if err := v.prefer(ctx, slot, report.Log); err != nil {
 			return err
 		}

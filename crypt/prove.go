@@ -57,3 +57,24 @@ func (v VolumePlan) openedBy(header Header, keys []Key) (Key, int, error) {
 	}
 	return Key{}, -1, nil
 }
+
+// opensByAll reports whether the volume's slots are those that a new volume is
+// made with: one for each stick, or one for the throw-away key. A header's
+// writing that was cut short leaves slots that say what they are for, and hold
+// nothing.
+func (p Plan) opensByAll(v VolumePlan, header Header, k *Keyring) (bool, error) {
+	if len(p.Keys) == 0 {
+		_, slot, err := v.openedBy(header, k.cheapKeys(v.Mapping))
+		return slot >= 0, err
+	}
+	for _, key := range p.Keys {
+		slot, secret := header.KeySlot(key.FSUUID), k.key(key.FSUUID)
+		if slot < 0 || secret.Empty() {
+			return false, nil
+		}
+		if fits, err := v.opens(secret, slot); err != nil || !fits {
+			return false, err
+		}
+	}
+	return true, nil
+}

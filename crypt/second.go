@@ -1,7 +1,6 @@
 package crypt
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -24,6 +23,7 @@ const (
 	headerChecksumName = 72
 	headerOffset       = 256
 	headerChecksum     = 448
+	headerJSON         = 4096
 )
 
 // largestDataOffset bounds the header area that is copied; cryptsetup's is
@@ -87,11 +87,7 @@ func firstFromSecond(area *os.File, offset int64) error {
 	}
 	copy(b, magicPrimary)
 	binary.BigEndian.PutUint64(b[headerOffset:], 0)
-	clear(b[headerChecksumName : headerChecksumName+32])
-	copy(b[headerChecksumName:], "sha256")
-	clear(b[headerChecksum : headerChecksum+64])
-	sum := sha256.Sum256(b)
-	copy(b[headerChecksum:], sum[:])
+	sealHeader(b)
 	_, err := area.WriteAt(b, 0)
 	return err
 }

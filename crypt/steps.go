@@ -195,7 +195,7 @@ func (p Plan) FormatStep(v VolumePlan, k *Keyring, begun Begun, after ...string)
 			if first.Empty() {
 				return errors.New("the first stick's key was not read")
 			}
-			return v.format(ctx, first, report.Log)
+			return p.format(ctx, v, first, k, report)
 		},
 	}
 }
@@ -230,14 +230,14 @@ func (p Plan) checkFormat(v VolumePlan, k *Keyring, begun Begun) (step.State, st
 	case !making || header.PassphraseSlot() >= 0:
 		return step.Done, "", nil
 	}
-	// Cut short before it had its passphrase. A key that is at hand lets it go
+	// Cut short before it had its passphrase. Keys that are at hand let it go
 	// on; else nobody can ever open it, and it is made anew.
-	_, slot, err := v.openedBy(header, k.cheapKeys(v.Mapping))
+	whole, err := p.opensByAll(v, header, k)
 	if err != nil {
 		return 0, "", err
 	}
-	if slot < 0 {
-		return step.Absent, "formatted by a run that was cut short, with a key that is gone", nil
+	if !whole {
+		return step.Absent, "formatted by a run that was cut short, or with a key that is gone", nil
 	}
 	return step.Done, "", nil
 }

@@ -93,3 +93,14 @@ func TestKeyFilename(t *testing.T) {
 		}
 	}
 }
+
+func TestParseBenchmark(t *testing.T) {
+	for text, want := range map[string]Cost{
+		"# Tests are approximate using memory only (no storage IO).\nargon2id      4 iterations, 540459 memory, 4 parallel threads (CPUs) for 256-bit key (requested 2000 ms time)\n": {4, 540459, 4},
+		"argon2id           N/A\n": {}, "": {}, "argon2id 0 iterations, 5 memory, 1 parallel threads\n": {},
+	} {
+		if got, ok := parseBenchmark(text); got != want || ok != (want != Cost{}) {
+			t.Errorf("%q = %+v, %v; want %+v", text, got, ok, want)
+		}
+	}
+}

@@ -186,6 +186,45 @@ func TestVolumeCutShort(t *testing.T) {
 	}
 }
 
+// TestHeaderCutShort: a header of which only the beginning reached the disk
+// promises slots that hold nothing; it is made anew.
+func TestHeaderCutShort(t *testing.T) {
+	v := newVolume(t, "crypt-hijk")
+	keys := []KeyPlan{{FSUUID: "AAAA-0001", Filename: "h"}, {FSUUID: "AAAA-0002", Filename: "h"}}
+	p, k := Plan{Volumes: []VolumePlan{v}, Keys: keys}, ring()
+	for _, key := range keys {
+		k.keep(key.FSUUID, NewKey(KeySize))
+	}
+	if err := do(t, p.FormatStep(v, k, yes)); err != nil {
+		t.Fatal(err)
+	}
+	if state, why, err := p.FormatStep(v, k, yes).Check(context.Background()); state != step.Done || err != nil {
+		t.Errorf("whole: %v (%s), %v", state, why, err)
+	}
+	whole, err := os.ReadFile(v.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, reached := range map[string]int{"the first copy": 16 << 10, "both copies": 32 << 10, "the first slot": 32<<10 + 258048} {
+		cut := slices.Clone(whole)
+		clear(cut[reached:])
+		if err := os.WriteFile(v.Device, cut, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if state, why, err := p.FormatStep(v, k, yes).Check(context.Background()); state != step.Absent || err != nil {
+			t.Errorf("only %s: %v (%s), %v; want it made anew", name, state, why, err)
+		}
+		if err := do(t, p.FormatStep(v, k, yes), p.SlotStep(v, keys[0], k), p.SlotStep(v, keys[1], k)); err != nil {
+			t.Errorf("only %s: %v", name, err)
+		}
+		for _, key := range keys {
+			if !opensBy(t, v, k.key(key.FSUUID).Bytes()) {
+				t.Errorf("only %s, then made anew: the key of %s does not open it", name, key.FSUUID)
+			}
+		}
+	}
+}
+
 // TestEnrolmentsCutShort: a slot without its token was not proven, and is found
 // again and not made twice.
 func TestEnrolmentsCutShort(t *testing.T) {
@@ -276,7 +315,7 @@ func TestForeignVolume(t *testing.T) {
 func TestDamagedHeader(t *testing.T) {
 	v := newVolume(t, "crypt-rs")
 	key := NewKey(64)
-	if err := v.format(context.Background(), key, t.Logf); err != nil {
+	if err := v.formatWith(context.Background(), key, t.Logf); err != nil {
 		t.Fatal(err)
 	}
 	whole, err := os.ReadFile(v.Device)

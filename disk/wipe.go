@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"slices"
@@ -9,9 +10,10 @@ import (
 // wipeHead and wipeTail are how much of the beginning and of the end of a disk
 // or partition is zeroed: every signature that Probe knows lies within.
 // LUKS2's second header can begin as late as 4 MiB; ZFS keeps two labels of
-// 256 KiB at each end, md its superblock in the last 64 KiB.
+// 256 KiB at each end, md its superblock in the last 64 KiB. The head is all
+// that a LUKS2 volume does not encrypt, so that nothing old is left in it.
 const (
-	wipeHead = 8 << 20
+	wipeHead = luksHeader
 	wipeTail = 1 << 20
 )
 
@@ -49,14 +51,18 @@ func (dp DiskPlan) wipeSpans() []span {
 	return append(spans, span{dp.Disk.Size - tail, tail}, span{0, head})
 }
 
-// zero writes zeros over the spans, and waits for the disk to have them.
+// zero writes zeros over the spans, where they are not there yet, and waits
+// for the disk to have them.
 func zero(file *os.File, spans []span) error {
-	zeros := make([]byte, 1<<20)
+	zeros, found := make([]byte, 1<<20), make([]byte, 1<<20)
 	for _, s := range spans {
 		for done := uint64(0); done < s.size; {
 			n := min(s.size-done, uint64(len(zeros)))
-			if _, err := file.WriteAt(zeros[:n], int64(s.offset+done)); err != nil {
-				return fmt.Errorf("wiping old signatures: %w", err)
+			// What cannot be read is written to: a disk may mend it that way.
+			if _, err := file.ReadAt(found[:n], int64(s.offset+done)); err != nil || !bytes.Equal(found[:n], zeros[:n]) {
+				if _, err := file.WriteAt(zeros[:n], int64(s.offset+done)); err != nil {
+					return fmt.Errorf("wiping old signatures: %w", err)
+				}
 			}
 			done += n
 		}

@@ -1,0 +1,76 @@
+package crypt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"hvinstall/step"
+)
+
+// preparing is where new headers are made, in memory.
+const preparing = "/run/hvinstall/header-"
+
+// format gives the volume a header with the slots of all sticks, or the
+// throw-away key's. It is made and proven in a file in memory and put on the
+// disk in one go: each of the dozen changes until then would be a write to the
+// disk, after which udev looks at all that is on it.
+func (p Plan) format(ctx context.Context, v VolumePlan, first Secret, k *Keyring, report step.Reporter) (err error) {
+	made := v
+	made.Device = preparing + v.Mapping
+	if err := os.MkdirAll(filepath.Dir(made.Device), 0o700); err != nil {
+		return err
+	}
+	// A run that was killed left it.
+	if err := os.Remove(made.Device); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(made.Device, nil, 0o600); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(made.Device)) }()
+	if err := p.prepare(ctx, made, first, k, report); err != nil {
+		return err
+	}
+	return v.restore(ctx, made.Device, report.Log)
+}
+
+// prepare makes the header in an empty file.
+func (p Plan) prepare(ctx context.Context, made VolumePlan, first Secret, k *Keyring, report step.Reporter) error {
+	if err := os.Truncate(made.Device, 2*largestDataOffset); err != nil {
+		return err
+	}
+	if err := made.formatWith(ctx, first, report.Log); err != nil {
+		return err
+	}
+	sticks := map[int]string{}
+	for i, key := range p.Keys {
+		slot, secret := 0, k.key(key.FSUUID)
+		if i > 0 {
+			if secret.Empty() {
+				return &StickError{key.FSUUID, "its key was not read", "plug the stick in and run again"}
+			}
+			var err error
+			if slot, err = made.addSlot(ctx, first, secret, keySlotOptions, report.Log); err != nil {
+				return err
+			}
+		}
+		if fits, err := made.opens(secret, slot); err != nil {
+			return err
+		} else if !fits {
+			return fmt.Errorf("%s: keyslot %d was made for the stick %s, and its key does not open it; run again", made.Mapping, slot, key.FSUUID)
+		}
+		sticks[slot] = key.FSUUID
+	}
+	if err := made.finish(sticks); err != nil {
+		return err
+	}
+	// What is restored is the header alone.
+	header, err := ReadHeader(made.Device)
+	if err != nil {
+		return err
+	}
+	return os.Truncate(made.Device, int64(header.Offset))
+}
