@@ -54,16 +54,6 @@ type DiskStatus struct {
 	Health  disk.Health `json:"health"`
 }
 
-// VolumeStatus is one LUKS volume.
-type VolumeStatus struct {
-	Mapping    string   `json:"mapping"`
-	Open       bool     `json:"open"`
-	Passphrase bool     `json:"passphrase"`       // it has a passphrase slot
-	Sticks     []string `json:"sticks,omitempty"` // that have a slot
-	Discards   bool     `json:"discards"`
-	Unseen     string   `json:"unseen,omitempty"` // why its header could not be read
-}
-
 // PoolStatus is one btrfs: the OS's or a pool's.
 type PoolStatus struct {
 	Name       string     `json:"name"`
@@ -142,25 +132,6 @@ func diskStatus(ctx context.Context, d disk.DiskPlan) DiskStatus {
 		s.Health = disk.Health{Unavailable: "a stick has no SMART"}
 	default:
 		s.Health = disk.ReadHealth(ctx, d.Disk.Name)
-	}
-	return s
-}
-
-func volumeStatus(v crypt.VolumePlan, keys []crypt.KeyPlan) VolumeStatus {
-	s := VolumeStatus{Mapping: v.Mapping}
-	if _, err := os.Stat(v.Path()); err == nil {
-		s.Open = true
-	}
-	header, err := crypt.ReadHeader(v.Device)
-	if err != nil {
-		s.Unseen = err.Error()
-		return s
-	}
-	s.Passphrase, s.Discards = header.PassphraseSlot() >= 0, header.AllowsDiscards()
-	for _, k := range keys {
-		if header.KeySlot(k.FSUUID) >= 0 {
-			s.Sticks = append(s.Sticks, k.FSUUID)
-		}
 	}
 	return s
 }
@@ -245,6 +216,9 @@ func (s *Status) differs(plan Plan, steps []step.Step, found []step.Found) {
 		case h.Pending > 0 || h.MediaErrors > 0:
 			add(d.ID, fmt.Sprintf("%d sectors could not be read", h.Pending+h.MediaErrors), "scrub the pool (btrfs scrub start), and watch this number")
 		}
+	}
+	for _, v := range s.Volumes {
+		v.differs(add)
 	}
 	for _, p := range s.Pools {
 		s.poolDiffers(p, add)

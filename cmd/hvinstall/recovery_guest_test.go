@@ -145,10 +145,8 @@ func (r recovery) lostStick() {
 
 func (r recovery) failedDisk() {
 	r.types("umount /mnt/target/mnt/bulk && cryptsetup close crypt-bulk-1 && cryptsetup close crypt-bulk-2 && btrfs device scan --forget")
-	if err := r.vm.Unplug("b"); err != nil {
-		r.t.Fatal(err)
-	}
-	r.types("for i in $(seq 100); do [ -e %snvme-QEMU_NVMe_Ctrl_B ] || break; sleep 0.1; done; [ ! -e %snvme-QEMU_NVMe_Ctrl_B ]", byID, byID)
+	// The disk leaves its PCIe slot.
+	r.types("echo 1 >/sys/block/$(basename $(readlink -f %snvme-QEMU_NVMe_Ctrl_B))/device/device/remove; udevadm settle; [ ! -e %snvme-QEMU_NVMe_Ctrl_B ]", byID, byID)
 	r.says(r.fails(converge), "nvme-QEMU_NVMe_Ctrl_B: the disk is not there", "nvme-QEMU_NVMe_Ctrl_C")
 	r.layout("TWO", "C")
 	r.says(r.types("hvinstall --plan /etc/hvinstall/layout.yaml --only disks --dry-run"), "takes in crypt-bulk-2")
