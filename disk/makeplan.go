@@ -266,7 +266,11 @@ func (p *planner) nearest(id string) string {
 	var free []string
 	for _, d := range p.Facts.Disks {
 		if !d.Live && len(d.ByID) > 0 && !slices.ContainsFunc(p.named(), d.has) {
-			free = append(free, d.Called())
+			name := d.Called()
+			if !d.Blank() {
+				name += " (holds data)"
+			}
+			free = append(free, name)
 		}
 	}
 	if len(free) == 0 {
