@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,7 +28,7 @@ const (
 	childLayout = "INNER_LAYOUT"     // path of layout.yaml: makes the binary the child
 	childPass   = "INNER_PASSPHRASE" // path of the passphrase file
 	childErase  = "INNER_ERASE"      // by-id names joined by ","
-	childKill   = "INNER_KILL"       // "done N", or "during N MS": after the Nth step done, or MS after the Nth started
+	childKill   = "INNER_KILL"       // when to be killed, see killer
 	childCost   = "INNER_CHEAP"      // "1": argon2id at its cheapest
 	childLook   = "INNER_LOOK"       // "1": dry run
 	childWait   = "INNER_WAIT"       // a path: made before the first step, waited for until it is gone
@@ -120,32 +119,6 @@ func child() error {
 	}
 	report.RSS = usage.Maxrss
 	return json.NewEncoder(os.Stdout).Encode(report)
-}
-
-// killer prints the events, and kills this process where the test says so.
-func killer(when string) func(step.Event) {
-	out := json.NewEncoder(os.Stderr)
-	mode, rest, _ := strings.Cut(when, " ")
-	first, second, _ := strings.Cut(rest, " ")
-	n, _ := strconv.Atoi(first)
-	delay, _ := strconv.Atoi(second)
-	die := func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }
-	done, begun := 0, 0
-	return func(e step.Event) {
-		if e.Kind != step.StepSkipped {
-			_ = out.Encode(e)
-		}
-		switch e.Kind { //nolint:exhaustive // only these two kill
-		case step.StepDone:
-			if done++; mode == "done" && done == n {
-				die()
-			}
-		case step.StepStarted:
-			if begun++; mode == "during" && begun == n {
-				time.AfterFunc(time.Duration(delay)*time.Millisecond, die)
-			}
-		}
-	}
 }
 
 // result is what became of it.

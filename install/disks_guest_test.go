@@ -37,27 +37,21 @@ func TestDisksExampleHost(t *testing.T) {
 		[]string{"./install"}, "-test.run=^TestInnerSevenDisks$")
 }
 
-// TestDisksKilledAfter kills a smaller host's run after every step, see
-// interrupt_inner_test.go.
-func TestDisksKilledAfter(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
-		[]string{"./install"}, "-test.run=^TestInner(KilledAfter|Passphrase)")
-}
-
-// TestDisksKilledDuring kills it in the middle of every step.
-func TestDisksKilledDuring(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
-		[]string{"./install"}, "-test.run=^TestInnerKilledDuring")
+// TestDisksKilled kills the example host's run in the middle of every step and
+// after every step, see interrupt_inner_test.go.
+func TestDisksKilled(t *testing.T) {
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 30 * time.Minute, Drives: exampleDrives}},
+		[]string{"./install"}, "-test.run=^TestInner(KilledAtEveryStep|Passphrase)")
 }
 
 // TestDisksSafety lets go wrong what can, see safety_inner_test.go and
 // failing_inner_test.go.
 func TestDisksSafety(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
-		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
+		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|TwoLayouts|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
 }
 
-// TestLongDisksInterrupted is TestDisksInterrupted with the seven-disk host.
+// TestLongDisksInterrupted kills it at many more moments.
 func TestLongDisksInterrupted(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestLongInner")

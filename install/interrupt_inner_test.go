@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // smallHost has every kind of step, on four disks.
@@ -52,39 +54,52 @@ func fillOutside(t *testing.T) string {
 	return hash(t, outside)
 }
 
-// mend is what a user does after a kill, beside running the same command
-// again: nothing. The mounts of the killed run are still there.
-func (h house) untilDone(interrupt func(n int) string) (kills int) {
-	h.t.Helper()
-	for n := 1; n < 400; n++ {
-		r := h.run(childCost+"=1", childKill+"="+interrupt(n))
-		switch {
-		case r.killed:
-			kills++
-		case r.err != nil:
-			h.t.Fatalf("after %d kills: %v\n%s", kills, r.err, r.events)
-		default:
-			return kills
-		}
-	}
-	h.t.Fatal("400 runs did not finish it")
-	return 0
+// trial is a host that was made undisturbed once, to be made again under kills.
+type trial struct {
+	house
+	undisturbed story
+	want        string // its identities
 }
 
-// interrupted makes the small host undisturbed, then disturbed, and compares.
-func interrupted(t *testing.T, layout string, disturb func(t *testing.T, h house)) {
+func newTrial(t *testing.T, layout string) trial {
+	t.Helper()
 	formatSecondStick(t)
 	h := newHouse(t, layout)
-	h.must(childCost + "=1")
-	want := h.identities()
-	teardown(t)
-	before := fillOutside(t)
-	formatSecondStick(t)
+	first := h.must(childCost + "=1")
+	return trial{h, tell(first.events), h.identities()}
+}
 
+// killed makes the host anew from blank disks. Every run gets its moment from
+// when, and is killed there; what each run told goes to seen. A user does
+// nothing between two runs but give the same command again.
+func (x trial) killed(when func(run int) string, seen func(s story, killed bool)) {
+	t := x.t
+	t.Helper()
+	teardown(t)
+	formatSecondStick(t)
+	before := fillOutside(t)
 	count := writes(t)["vda"]
-	disturb(t, h)
-	if got := h.identities(); got != want {
-		t.Errorf("interrupted:\n%s\nundisturbed:\n%s", got, want)
+	kills := 0
+	for run := 0; ; run++ {
+		if run == 2000 {
+			t.Fatal("2000 runs did not finish it")
+		}
+		r := x.run(childCost+"=1", childKill+"="+when(run))
+		if r.err != nil && !r.killed {
+			t.Fatalf("after %d kills: %v\n%s", kills, r.err, r.events)
+		}
+		seen(tell(r.events), r.killed)
+		if !r.killed {
+			break
+		}
+		kills++
+	}
+	t.Logf("%d kills", kills)
+	if got := x.identities(); got != x.want {
+		t.Errorf("interrupted:\n%s\nundisturbed:\n%s", got, x.want)
+	}
+	if again := x.must(childCost + "=1"); again.Changed != 0 {
+		t.Errorf("the run after the last changed something in %d steps", again.Changed)
 	}
 	if after := hash(t, outside); after != before {
 		t.Error("the disk outside the plan has changed")
@@ -92,66 +107,108 @@ func interrupted(t *testing.T, layout string, disturb func(t *testing.T, h house
 	if now := writes(t)["vda"]; now != count {
 		t.Errorf("the disk outside the plan was written to: %s, then %s", count, now)
 	}
-	if again := h.must(childCost + "=1"); again.Changed != 0 {
-		t.Errorf("the run after the last changed something in %d steps", again.Changed)
+}
+
+// TestInnerKilledAtEveryStep kills the example host's run in the middle of
+// every step that it has and after every step, each time in the state that the
+// kills before left, until a run gets through. A step that was over before the
+// kill came gets it sooner in the next pass; the last pass kills as the step
+// starts.
+func TestInnerKilledAtEveryStep(t *testing.T) {
+	x := newTrial(t, sevenDisks)
+	var c coverage
+	c.reset(x.undisturbed.order)
+	for _, share := range []float64{0.3, 0.05, 0} {
+		x.killed(func(int) string { return c.next(x.undisturbed.took, share).String() }, c.saw)
+		c.endPass()
+		if len(c.middle)+len(c.after) == 0 {
+			break
+		}
 	}
-	h.judge()
+	for id := range c.middle {
+		t.Errorf("%s was not killed in its middle", id)
+	}
+	for id := range c.after {
+		t.Errorf("%s was not followed by a kill", id)
+	}
+	x.judge()
 }
 
-// TestInnerKilledAfterEachStep kills the run after its first step that changed
-// something, runs again and kills that after its first, and so on to the end:
-// a kill after every step there is.
-func TestInnerKilledAfterEachStep(t *testing.T) { killedAfterEachStep(t, smallHost, 30) }
+// coverage is what kills are still to come.
+type coverage struct {
+	middle, after map[string]bool // the steps that have not been killed there
+	cut           map[string]bool // killed in the middle, and not begun again since
+}
 
-// TestLongInnerKilledAfterEachStep is the same for the seven-disk host.
-func TestLongInnerKilledAfterEachStep(t *testing.T) { killedAfterEachStep(t, sevenDisks, 60) }
+func (c *coverage) reset(steps []string) {
+	c.middle, c.after, c.cut = map[string]bool{}, map[string]bool{}, map[string]bool{}
+	for _, id := range steps {
+		c.middle[id], c.after[id] = true, true
+	}
+}
 
-func killedAfterEachStep(t *testing.T, layout string, least int) {
-	interrupted(t, layout, func(t *testing.T, h house) {
-		kills := h.untilDone(func(int) string { return "done 1" })
-		t.Logf("%d kills", kills)
-		if kills < least {
-			t.Errorf("only %d kills: the test did not reach every step", kills)
+// next are a run's moments: a share of the time that each step took undisturbed
+// after its start, and each step's end.
+func (c *coverage) next(took map[string]time.Duration, share float64) moments {
+	m := moments{map[string]time.Duration{}, c.after}
+	for id := range c.middle {
+		m.During[id] = time.Duration(share * float64(took[id]))
+	}
+	return m
+}
+
+func (c *coverage) saw(s story, killed bool) {
+	for _, id := range slices.Concat(s.order, s.middle) {
+		delete(c.cut, id)
+	}
+	if !killed {
+		return
+	}
+	for _, id := range s.middle {
+		delete(c.middle, id)
+		c.cut[id] = true
+	}
+	delete(c.after, s.last)
+}
+
+// endPass counts a step whose work turned out to be done when it was killed in
+// its middle: no later run began it again, so that the kill came after it.
+func (c *coverage) endPass() {
+	for id := range c.cut {
+		delete(c.after, id)
+	}
+	clear(c.cut)
+}
+
+// TestLongInnerKilledAfterEachStep kills the run after its first step that
+// changed something, runs again and kills that after its first, and so on.
+func TestLongInnerKilledAfterEachStep(t *testing.T) {
+	x := newTrial(t, sevenDisks)
+	kills := 0
+	x.killed(func(int) string { return "done 1" }, func(_ story, killed bool) {
+		if killed {
+			kills++
 		}
 	})
+	if least := len(x.undisturbed.order) * 4 / 5; kills < least {
+		t.Errorf("only %d kills, want %d at least: the test did not reach every step", kills, least)
+	}
+	x.judge()
 }
 
-// TestInnerKilledDuringSteps kills in the middle: while the first step of each
-// run is at work, later and later into it, until runs get through.
-func TestInnerKilledDuringSteps(t *testing.T) {
-	killedDuringSteps(t, smallHost, []int{30, 300})
-}
-
-// TestLongInnerKilledDuringSteps is the same for the seven-disk host, at more
-// moments.
+// TestLongInnerKilledDuringSteps kills the first step of a run at each of many
+// moments; the run after the last of them gets through that step and is killed
+// in the next.
 func TestLongInnerKilledDuringSteps(t *testing.T) {
-	killedDuringSteps(t, sevenDisks, []int{0, 5, 15, 30, 60, 100, 150, 220, 300, 450, 700, 1100})
-}
-
-// killedDuringSteps kills the first step of a run at each of the delays (ms);
-// the run after the last of them gets through that step and is killed in the
-// next.
-func killedDuringSteps(t *testing.T, layout string, delays []int) {
-	interrupted(t, layout, func(t *testing.T, h house) {
-		kills := 0
-		for runs := 0; runs < 100*len(delays); runs++ {
-			when := "done 1"
-			if n := runs % (len(delays) + 1); n < len(delays) {
-				when = fmt.Sprintf("during 1 %d", delays[n])
-			}
-			r := h.run(childCost+"=1", childKill+"="+when)
-			switch {
-			case r.killed:
-				kills++
-			case r.err != nil:
-				t.Fatalf("after %d kills: %v\n%s", kills, r.err, r.events)
-			default:
-				t.Logf("%d kills", kills)
-				return
-			}
+	x := newTrial(t, sevenDisks)
+	delays := []int{0, 5, 15, 30, 60, 100, 150, 220, 300, 450, 700, 1100} // ms
+	x.killed(func(run int) string {
+		if n := run % (len(delays) + 1); n < len(delays) {
+			return fmt.Sprintf("during 1 %d", delays[n])
 		}
-		t.Fatal("the runs did not finish it")
-	})
+		return "done 1"
+	}, func(story, bool) {})
+	x.judge()
 }
 
 // TestInnerPassphraseOfTheSecondRun: a run that goes on with another passphrase

@@ -98,6 +98,61 @@ func TestInnerDiskChanged(t *testing.T) {
 	h.judge()
 }
 
+// TestInnerDiskSwapped: another blank disk of the same size that answers to the
+// name in the plan, between preview and apply, is not the disk that was shown.
+func TestInnerDiskSwapped(t *testing.T) {
+	const name, other = "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_NVOS", "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_NVC"
+	formatSecondStick(t)
+	h := newHouse(t, smallHost)
+	digest := h.plan().Digest
+	was := strings.TrimSpace(sh(t, "readlink %s", name))
+	before := writes(t)
+	said, err := h.between(func() { sh(t, "ln -sfn $(readlink %s) %s", other, name) })
+	now := h.plan()
+	if now.Digest == digest {
+		t.Error("the plan's digest is the same with another disk")
+	}
+	sh(t, "ln -sfn %s %s", was, name)
+	if err == nil || !strings.Contains(said, "another disk has taken this place (QEMU NVMe Ctrl/NVC, it was QEMU NVMe Ctrl/NVOS)") {
+		t.Errorf("= %v\n%s", err, said)
+	}
+	for _, disk := range []string{name, other} {
+		kernel := strings.TrimSpace(sh(t, "basename $(readlink -f %s)", disk))
+		if now := writes(t)[kernel]; now != before[kernel] {
+			t.Errorf("%s was written to: %s, then %s", disk, before[kernel], now)
+		}
+	}
+	h.must(childCost + "=1")
+	h.judge()
+}
+
+// TestInnerTwoLayouts: a disk that one host's layout made is not another's,
+// whatever that one's layout calls it; neither with its own name nor with
+// consent for some other disk.
+func TestInnerTwoLayouts(t *testing.T) {
+	formatSecondStick(t)
+	first := newHouse(t, smallHost)
+	first.must(childCost + "=1")
+	release(t)
+	before := writes(t)
+	second := newHouse(t, strings.Replace(strings.Replace(smallHost, "hostname: small", "hostname: other", 1), "fast:", "vault:", 1))
+	r := second.run(childCost + "=1")
+	if r.err == nil || strings.Count(r.events, "refused disk-data") != 4 {
+		t.Errorf("another host's layout on the same disks: %v\n%s", r.err, r.events)
+	}
+	r = second.run(childCost+"=1", childErase+"=nvme-QEMU_NVMe_Ctrl_NVC")
+	if r.err == nil || !strings.Contains(r.events, "refused erase-unknown") {
+		t.Errorf("consent for a disk that no layout names: %v\n%s", r.err, r.events)
+	}
+	for name, count := range writes(t) {
+		if before[name] != count {
+			t.Errorf("%s was written to: %s, then %s", name, before[name], count)
+		}
+	}
+	first.must(childCost + "=1")
+	first.judge()
+}
+
 // TestInnerTwoRuns: the second run says who holds the lock.
 func TestInnerTwoRuns(t *testing.T) {
 	formatSecondStick(t)

@@ -1,10 +1,10 @@
 # Disks, LUKS volumes and sticks: in QEMU guests with Debian's kernel, and on
 # loop devices of this machine's.
 
-CHECK_SUITES += test-loop test-guest
-CHECK_LONG_SUITES += test-console-guest test-guest-interrupted test-guest-long
+CHECK_SUITES += test-loop test-guest test-guest-interrupted test-recovery-guest
+CHECK_LONG_SUITES += test-console-guest test-guest-long
 
-.PHONY: test-loop test-guest test-guest-interrupted test-guest-long bench-disks
+.PHONY: test-loop test-guest test-guest-interrupted test-guest-long test-recovery-guest bench-disks
 
 test-loop: ## btrfs, tables and sticks on loop devices (root)
 	CGO_ENABLED=0 go test -count=1 -tags loop ./disk ./crypt
@@ -16,10 +16,13 @@ test-guest: ## disks, LUKS, pools and sticks in a QEMU guest
 test-console-guest: ## a person at a console: preview, yes, passphrase, progress, and again
 	CGO_ENABLED=0 go test -count=1 -timeout 20m -tags guest -run '^TestDisksAtTheConsole$$' ./cmd/hvinstall
 
-test-guest-interrupted: ## a smaller host killed after and during every step
-	CGO_ENABLED=0 go test -count=1 -timeout 90m -tags guest -run '^TestDisksKilled' ./install
+test-recovery-guest: ## docs/recovery.md, carried out: a lost stick, a failed disk, a lost header
+	CGO_ENABLED=0 go test -count=1 -timeout 30m -tags guest -run '^TestRecovery$$' ./cmd/hvinstall
 
-test-guest-long: ## the seven-disk host killed in and after every step
+test-guest-interrupted: ## the seven-disk host killed in the middle of every step and after it
+	CGO_ENABLED=0 go test -count=1 -timeout 90m -tags guest -run '^TestDisksKilled$$' ./install
+
+test-guest-long: ## the same at many more moments of each step
 	CGO_ENABLED=0 go test -count=1 -timeout 180m -tags guest -run '^TestLongDisks' ./install
 
 bench-disks: ## the seven-disk host against a plain script, in one guest

@@ -109,7 +109,7 @@ func TestRecovery(t *testing.T) {
 		Files: map[string]string{"/bin/hvinstall": binary},
 	})
 	r := recovery{t, vm}
-	r.types("export NO_COLOR=1; stty cols 80; mkdir -p /etc/hvinstall; umask 077; echo '%s' >/run/passphrase", recoveryPassphrase)
+	r.types("export NO_COLOR=1; stty cols 80; mkdir -p /etc/hvinstall /mnt/bulk; umask 077; echo '%s' >/run/passphrase; printf %%s '%s' >/run/open", recoveryPassphrase, recoveryPassphrase)
 	r.layout("ONE", "B")
 	r.types(converge)
 	r.types("head -c 50000000 /dev/urandom >/mnt/target/mnt/bulk/data; sha256sum /mnt/target/mnt/bulk/data >/run/sum")
@@ -117,6 +117,7 @@ func TestRecovery(t *testing.T) {
 	r.lostStick()
 	r.failedDisk()
 	r.damagedHeader()
+	r.damagedSystemHeader()
 
 	again := r.types(converge)
 	r.says(again, "nothing to do")
@@ -167,4 +168,18 @@ func (r recovery) damagedHeader() {
 	r.types(converge)
 	r.types("sha256sum -c /run/sum")
 	r.types("btrfs scrub start -B /mnt/target/mnt/bulk")
+}
+
+// damagedSystemHeader is the same for the system disk, whose backup is on the
+// pool.
+func (r recovery) damagedSystemHeader() {
+	r.types("for m in $(awk '$2 ~ \"^/mnt/target\" {print $2}' /proc/mounts | sort -r); do umount $m; done; for m in crypt-bulk-1 crypt-bulk-2 cryptroot; do cryptsetup close $m; done; btrfs device scan --forget")
+	r.types("dd if=/dev/zero of=/dev/disk/by-partlabel/disk-os-luks bs=1M count=16 conv=fsync && udevadm settle")
+	r.says(r.fails(converge), "held the volume cryptroot once", "cryptsetup luksHeaderRestore")
+	r.types("for n in 1 2; do cryptsetup open --key-file /run/open /dev/disk/by-partlabel/disk-bulk-$n-luks crypt-bulk-$n; done")
+	r.types("mount -o subvol=bulk /dev/mapper/crypt-bulk-1 /mnt/bulk")
+	r.types("cryptsetup luksHeaderRestore --batch-mode /dev/disk/by-partlabel/disk-os-luks --header-backup-file /mnt/bulk/.hvinstall/headers/cryptroot.luks && udevadm settle")
+	r.types("umount /mnt/bulk")
+	r.types(converge)
+	r.types("sha256sum -c /run/sum")
 }
