@@ -31,7 +31,7 @@ func (p Plan) SlotStep(v VolumePlan, key KeyPlan, k *Keyring, after ...string) s
 				return step.Absent, "not enrolled yet", nil
 			}
 			secret := k.key(key.FSUUID)
-			if secret.Empty() {
+			if secret.Empty() || k.isProven(v.Mapping, key.FSUUID, slot) {
 				return step.Done, "", nil
 			}
 			fits, err := v.opens(secret, slot)

@@ -3,7 +3,6 @@ package crypt
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
@@ -14,8 +13,8 @@ import (
 const preparing = "/run/hvinstall/header-"
 
 // format gives the volume a header with the slots of all sticks, or the
-// throw-away key's. It is made and proven in a file in memory and put on the
-// disk in one go: each of the dozen changes until then would be a write to the
+// throw-away key's. It is made in a file in memory and put on the disk
+// in one go: each of the dozen changes until then would be a write to the
 // disk, after which udev looks at all that is on it.
 func (p Plan) format(ctx context.Context, v VolumePlan, first Secret, k *Keyring, report step.Reporter) (err error) {
 	made := v
@@ -37,7 +36,8 @@ func (p Plan) format(ctx context.Context, v VolumePlan, first Secret, k *Keyring
 	return v.restore(ctx, made.Device, report.Log)
 }
 
-// prepare makes the header in an empty file.
+// prepare makes the header in an empty file. Its slots are proven when they are
+// on the disk, by opensByAll.
 func (p Plan) prepare(ctx context.Context, made VolumePlan, first Secret, k *Keyring, report step.Reporter) error {
 	if err := os.Truncate(made.Device, 2*largestDataOffset); err != nil {
 		return err
@@ -56,11 +56,6 @@ func (p Plan) prepare(ctx context.Context, made VolumePlan, first Secret, k *Key
 			if slot, err = made.addSlot(ctx, first, secret, keySlotOptions, report.Log); err != nil {
 				return err
 			}
-		}
-		if fits, err := made.opens(secret, slot); err != nil {
-			return err
-		} else if !fits {
-			return fmt.Errorf("%s: keyslot %d was made for the stick %s, and its key does not open it; run again", made.Mapping, slot, key.FSUUID)
 		}
 		sticks[slot] = key.FSUUID
 	}

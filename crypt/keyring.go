@@ -24,6 +24,7 @@ type Keyring struct {
 	keys       map[string]Secret // by the stick's VFAT serial
 	throwaway  map[string]Secret // by mapping: the first key of a volume where there is no stick
 	proven     bool              // the passphrase has opened a volume in this run
+	slots      map[proof]bool    // keyslots that this run has opened by their stick's key
 	own        map[string]bool   // mappings whose passphrase slot this run made
 	cost       *Cost
 
@@ -45,6 +46,28 @@ func (k *Keyring) isOwn(mapping string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.own[mapping]
+}
+
+// proof is a keyslot of a volume that a stick's key has opened.
+type proof struct {
+	mapping, stick string
+	slot           int
+}
+
+// prove remembers that the key on a stick opens the volume by a slot.
+func (k *Keyring) prove(mapping, stick string, slot int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.slots == nil {
+		k.slots = map[proof]bool{}
+	}
+	k.slots[proof{mapping, stick, slot}] = true
+}
+
+func (k *Keyring) isProven(mapping, stick string, slot int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.slots[proof{mapping, stick, slot}]
 }
 
 // firstProof is true once.

@@ -75,6 +75,7 @@ func (p Plan) opensByAll(v VolumePlan, header Header, k *Keyring) (bool, error) 
 		if fits, err := v.opens(secret, slot); err != nil || !fits {
 			return false, err
 		}
+		k.prove(v.Mapping, key.FSUUID, slot)
 	}
 	return true, nil
 }
