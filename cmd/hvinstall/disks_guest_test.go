@@ -14,6 +14,14 @@ import (
 	"hvinstall/testvm/spechost"
 )
 
+// lookForSecrets makes a loop that writes to /run/leaks which process has the
+// passphrase in its command line or its environment.
+const lookForSecrets = `printf 'bm90IGEgcmVhbCBzZWNyZXQgYXQgYWxs' | base64 -d >/run/pattern; touch /run/watch
+(while [ -e /run/watch ]; do for f in /proc/[0-9]*/cmdline /proc/[0-9]*/environ; do tr '\000' ' ' <$f 2>/dev/null | grep -q -F -f /run/pattern && echo $f >>/run/leaks; done; sleep 0.1; done) >/dev/null 2>&1 &
+sh -c 'sleep 60; true' "$(cat /run/pattern)" & decoy=$!
+for i in $(seq 100); do [ -s /run/leaks ] && break; sleep 0.2; done; kill $decoy
+grep -q /proc/$decoy/cmdline /run/leaks && echo the loop sees; sleep 1; : >/run/leaks`
+
 // TestDisksAtTheConsole is a person at a console: the preview, yes, the
 // passphrase twice, the progress; then the same command again.
 func TestDisksAtTheConsole(t *testing.T) {
@@ -46,6 +54,11 @@ func TestDisksAtTheConsole(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	// A loop beside the run looks for the passphrase in every process; it finds
+	// a decoy first, or it would find nothing ever.
+	if said, err := vm.Shell(time.Minute, lookForSecrets); err != nil || !strings.Contains(said, "the loop sees") {
+		t.Fatalf("the loop that looks for secrets: %v\n%s", err, said)
+	}
 	send("stty cols 100 rows 50; export TERM=linux; hvinstall --plan /layout.yaml --only disks\n")
 	expect(time.Minute, `8 disks: 8 created; 2 pools`)
 	expect(time.Minute, `Type yes to go on: `)
@@ -56,6 +69,13 @@ func TestDisksAtTheConsole(t *testing.T) {
 	send("not a real secret at all\n")
 	expect(10*time.Minute, `changed something, in`)
 	expect(time.Minute, `mounted at /mnt/target`)
+	leaks, err := vm.Shell(time.Minute, "rm /run/watch; cat /run/leaks; dmesg | grep -F -f /run/pattern; grep -rls -F -f /run/pattern --exclude=pattern /mnt/target /run /var/log /tmp /root; true")
+	if err != nil || strings.TrimSpace(leaks) != "" {
+		t.Errorf("the passphrase is where it must not be: %v\n%s", err, leaks)
+	}
+	if strings.Contains(vm.Transcript(), "not a real secret at all") {
+		t.Error("the passphrase was shown on the console")
+	}
 
 	again, err := vm.Shell(time.Minute, "hvinstall --plan /layout.yaml --only disks")
 	if err != nil || !strings.Contains(again, "nothing to do") {

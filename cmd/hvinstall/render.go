@@ -170,6 +170,9 @@ func rate(s decor.Statistics, elapsed time.Duration, bytes bool) string {
 	if s.Total <= 0 || s.Current <= 0 {
 		return " " + seconds(elapsed)
 	}
+	if s.Current+1 >= s.Total {
+		return " finishing" // what is left, as writing to the disk, is not counted
+	}
 	perSecond := float64(s.Current) / max(elapsed.Seconds(), 0.001)
 	left := time.Duration(float64(s.Total-s.Current) / perSecond * float64(time.Second))
 	speed := ""
