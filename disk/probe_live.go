@@ -46,10 +46,18 @@ func (m *machine) liveDisks() map[string]bool {
 			}
 		}
 	}
-	if root, found := m.covering("/"); found && len(w.disks) == 0 && (root.FSType == "overlay" || slices.Contains(diskless, root.FSType)) {
+	if root, found := m.covering("/"); found && len(w.disks) == 0 && !m.fromMemory() && (root.FSType == "overlay" || slices.Contains(diskless, root.FSType)) {
 		m.cannotSee("which disk the running system was started from: its root is %s, and nothing mounted leads to a disk", root.FSType)
 	}
 	return w.disks
+}
+
+// fromMemory reports whether our own live system came by the network: what it
+// has for a medium is a folder of its initramfs.
+func (m *machine) fromMemory() bool {
+	return slices.ContainsFunc(m.mounts, func(one mount) bool {
+		return one.own && strings.HasPrefix(one.Target, "/run/hvinstall/live/") && slices.Contains(diskless, one.FSType)
+	})
 }
 
 type liveWalk struct {

@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
 	"golang.org/x/tools/txtar"
+	"hvinstall/host"
 )
 
 // tree unpacks a captured machine: testdata/trees/*.txtar, in which a file
@@ -132,6 +134,26 @@ func checkLiveOwn(t *testing.T, f Facts) {
 	}
 	if a := named(t, f, "sda"); !a.Blank() {
 		t.Errorf("sda is %s, want blank", a.Content())
+	}
+}
+
+// The live system of a machine that started from the network runs from no disk,
+// and is known to.
+func TestLiveFromMemory(t *testing.T) {
+	on := func(target, fs string) mount {
+		return mount{Mount: host.Mount{Target: target, FSType: fs}, own: true}
+	}
+	for _, c := range []struct {
+		mounts []mount
+		unseen int
+	}{
+		{[]mount{on("/", "overlay"), on("/run", "tmpfs"), on("/run/hvinstall/live/hvinstall", "rootfs")}, 0},
+		{[]mount{on("/", "overlay"), on("/run", "tmpfs")}, 1},
+	} {
+		m := &machine{root: t.TempDir(), mounts: c.mounts, unseen: map[string]bool{}}
+		if live := m.liveDisks(); len(live) != 0 || len(m.unseen) != c.unseen {
+			t.Errorf("%d mounts: live %v, unseen %v; want none, and %d", len(c.mounts), live, m.unseen, c.unseen)
+		}
 	}
 }
 
