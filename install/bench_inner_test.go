@@ -50,6 +50,10 @@ func TestBenchInner(t *testing.T) {
 	formatSecondStick(t)
 
 	ours := h.must()
+	s := tell(ours.events)
+	for _, id := range s.order { // as they ended, side by side
+		t.Logf("  %-42s %5.1f s", id, s.took[id].Seconds())
+	}
 	mounted := h.plan()
 	release(t)
 	best := 0.0

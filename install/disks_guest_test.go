@@ -34,7 +34,7 @@ var verbose = []string{"INNER_VERBOSE=" + os.Getenv("INNER_VERBOSE")}
 // disks_inner_test.go.
 func TestDisksExampleHost(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 20 * time.Minute, Drives: exampleDrives}},
-		[]string{"./install"}, "-test.run=^TestInnerSevenDisks$")
+		[]string{"./install"}, "-test.run=^TestInner(SevenDisks|SecretsAreFound)$")
 }
 
 // TestDisksKilled kills the example host's run in the middle of every step and

@@ -3,10 +3,6 @@
 package install
 
 import (
-	"bytes"
-	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -92,59 +88,4 @@ func TestInnerSevenDisks(t *testing.T) {
 		t.Errorf("after closing and running again:\n%s\nbefore:\n%s", again, identities)
 	}
 	t.Logf("the run that mounts again: %d steps, %.1f s", third.Changed, third.Seconds)
-}
-
-// watchForSecrets looks for a secret in the command lines, environments and
-// logs of all processes while a run is under way; the function that it returns
-// ends the watch, and looks through files and the kernel's log once more.
-func watchForSecrets(t *testing.T, secret string) (stop func()) {
-	t.Helper()
-	done, ended := make(chan struct{}), make(chan struct{})
-	rounds := 0
-	go func() {
-		defer close(ended)
-		for {
-			select {
-			case <-done:
-				return
-			case <-time.After(10 * time.Millisecond):
-			}
-			rounds++
-			for _, kind := range []string{"cmdline", "environ"} {
-				files, err := filepath.Glob("/proc/[0-9]*/" + kind)
-				if err != nil {
-					t.Error(err)
-				}
-				for _, file := range files {
-					if text, err := os.ReadFile(file); err == nil && bytes.Contains(text, []byte(secret)) {
-						t.Errorf("the passphrase is in %s: %q", file, text)
-					}
-				}
-			}
-		}
-	}()
-	return func() {
-		close(done)
-		<-ended
-		if rounds < 10 {
-			t.Errorf("looked only %d times while the run was under way", rounds)
-		}
-		if out := sh(t, "dmesg"); strings.Contains(out, secret) {
-			t.Error("the passphrase is in the kernel's log")
-		}
-		for _, dir := range []string{"/run", "/var/log", "/tmp", "/mnt/target", "/root"} {
-			err := filepath.Walk(dir, func(path string, info os.FileInfo, err error) error {
-				if err != nil || !info.Mode().IsRegular() || info.Size() > 64<<20 || filepath.Base(path) == "passphrase" {
-					return nil
-				}
-				if text, err := os.ReadFile(path); err == nil && bytes.Contains(text, []byte(secret)) {
-					return fmt.Errorf("the passphrase is in %s", path)
-				}
-				return nil
-			})
-			if err != nil {
-				t.Error(err)
-			}
-		}
-	}
 }
