@@ -187,6 +187,11 @@ func (p Plan) passphraseSlot(ctx context.Context, v VolumePlan, header Header, p
 	if cost == nil {
 		return 0, errors.New("the passphrase's cost was not measured")
 	}
+	if k.firstProof() {
+		if err := proveWay(ctx, passphrase, report.Log); err != nil {
+			return 0, err
+		}
+	}
 	authority, err := p.authority(ctx, v, header, k)
 	if err != nil {
 		return 0, err
@@ -201,13 +206,6 @@ func (p Plan) passphraseSlot(ctx context.Context, v VolumePlan, header Header, p
 	}
 	if made := after.Slots[slot]; made.KDF != "argon2id" || made.Cost != *cost {
 		return 0, fmt.Errorf("%s: the passphrase's slot was made with %s %+v instead of %+v", v.Mapping, made.KDF, made.Cost, *cost)
-	}
-	// Opening costs as much as enrolling. The passphrase goes to every volume
-	// by the same way, so that one opening proves that way.
-	if k.firstProof() {
-		if err := v.testPassphrase(ctx, passphrase, slot, report.Log); err != nil {
-			return 0, fmt.Errorf("%s: the passphrase does not open the slot just made for it: %w", v.Mapping, err)
-		}
 	}
 	return slot, nil
 }

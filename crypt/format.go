@@ -12,36 +12,43 @@ import (
 // preparing is where new headers are made, in memory.
 const preparing = "/run/hvinstall/header-"
 
+// inMemory runs f on a volume whose device is a new file in memory, which is
+// gone afterwards. The file is as large as a header's room.
+func (v VolumePlan) inMemory(f func(VolumePlan) error) (err error) {
+	v.Device = preparing + v.Mapping
+	if err := os.MkdirAll(filepath.Dir(v.Device), 0o700); err != nil {
+		return err
+	}
+	// A run that was killed left it.
+	if err := os.Remove(v.Device); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(v.Device, nil, 0o600); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(v.Device)) }()
+	if err := os.Truncate(v.Device, 2*largestDataOffset); err != nil {
+		return err
+	}
+	return f(v)
+}
+
 // format gives the volume a header with the slots of all sticks, or the
 // throw-away key's. It is made in a file in memory and put on the disk
 // in one go: each of the dozen changes until then would be a write to the
 // disk, after which udev looks at all that is on it.
-func (p Plan) format(ctx context.Context, v VolumePlan, first Secret, k *Keyring, report step.Reporter) (err error) {
-	made := v
-	made.Device = preparing + v.Mapping
-	if err := os.MkdirAll(filepath.Dir(made.Device), 0o700); err != nil {
-		return err
-	}
-	// A run that was killed left it.
-	if err := os.Remove(made.Device); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := os.WriteFile(made.Device, nil, 0o600); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(made.Device)) }()
-	if err := p.prepare(ctx, made, first, k, report); err != nil {
-		return err
-	}
-	return v.restore(ctx, made.Device, report.Log)
+func (p Plan) format(ctx context.Context, v VolumePlan, first Secret, k *Keyring, report step.Reporter) error {
+	return v.inMemory(func(made VolumePlan) error {
+		if err := p.prepare(ctx, made, first, k, report); err != nil {
+			return err
+		}
+		return v.restore(ctx, made.Device, report.Log)
+	})
 }
 
 // prepare makes the header in an empty file. Its slots are proven when they are
 // on the disk, by opensByAll.
 func (p Plan) prepare(ctx context.Context, made VolumePlan, first Secret, k *Keyring, report step.Reporter) error {
-	if err := os.Truncate(made.Device, 2*largestDataOffset); err != nil {
-		return err
-	}
 	if err := made.formatWith(ctx, first, report.Log); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ type Keyring struct {
 	refused    error
 	keys       map[string]Secret // by the stick's VFAT serial
 	throwaway  map[string]Secret // by mapping: the first key of a volume where there is no stick
-	proven     bool              // the passphrase has opened a volume in this run
+	proven     bool              // the passphrase's way has been proven in this run
 	slots      map[proof]bool    // keyslots that this run has opened by their stick's key
 	own        map[string]bool   // mappings whose passphrase slot this run made
 	cost       *Cost
