@@ -306,3 +306,37 @@ func TestAnotherBtrfs(t *testing.T) {
 		t.Errorf("= %v (%s), %v; want it called foreign by its label", state, why, err)
 	}
 }
+
+// TestClosedMemberIsNotFormatted: a device that was not open when the step
+// looked, and is a complete file system by the time that it acts, is kept.
+func TestClosedMemberIsNotFormatted(t *testing.T) {
+	needs(t, map[string]string{"mkfs.btrfs": "btrfs-progs"})
+	device := loop(t, 1<<30, 512)
+	link := filepath.Join(t.TempDir(), "crypt-bulk-1")
+	fs := FilesystemPlan{Label: "bulk", UUID: "6f1c2a3b-1111-5000-8000-000000000008", Devices: []string{link}}
+	program(t, "mkfs.btrfs", "-q", "-U", fs.UUID, device)
+	complete := func(string) (bool, error) { return false, nil }
+	s := fs.FormatStep(complete)
+	if state, _, err := s.Check(context.Background()); state != step.Absent || err != nil {
+		t.Fatalf("closed: %v, %v", state, err)
+	}
+	if err := s.Do(context.Background(), quietLoop{t}); err == nil || !strings.Contains(err.Error(), "is not open") {
+		t.Errorf("still closed: %v", err)
+	}
+	if err := os.Symlink(device, link); err != nil {
+		t.Fatal(err)
+	}
+	before := program(t, "btrfs", "inspect-internal", "dump-super", device)
+	if err := s.Do(context.Background(), quietLoop{t}); err != nil {
+		t.Errorf("opened meanwhile: %v", err)
+	}
+	if after := program(t, "btrfs", "inspect-internal", "dump-super", device); after != before {
+		t.Error("the file system was made anew")
+	}
+}
+
+type quietLoop struct{ t *testing.T }
+
+func (q quietLoop) Progress(int64, int64, string)  {}
+func (q quietLoop) Log(format string, args ...any) { q.t.Logf(format, args...) }
+func (q quietLoop) Warn(format string, a ...any)   { q.t.Logf("warning: "+format, a...) }

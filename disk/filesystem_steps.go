@@ -30,7 +30,27 @@ func (fs FilesystemPlan) FormatStep(begun func(device string) (bool, error), aft
 		ID: fs.FormatStepID(), Title: fmt.Sprintf("make %s %q", fs.Words(), fs.Label), After: after,
 		Detail: []string{fmt.Sprintf("UUID %s, %s usable", fs.UUID, BinarySize(fs.Usable))},
 		Check:  func(context.Context) (step.State, string, error) { return fs.check(begun) },
-		Do:     func(ctx context.Context, report step.Reporter) error { return fs.make(ctx, report.Log) },
+		Do: func(ctx context.Context, report step.Reporter) error {
+			// A device that was closed at the check says nothing of what it holds.
+			members, err := fs.members()
+			if err != nil {
+				return err
+			}
+			for _, m := range members {
+				if m.closed {
+					return fmt.Errorf("%s is not open", m.path)
+				}
+			}
+			switch state, why, err := fs.check(begun); {
+			case err != nil:
+				return err
+			case state == step.Foreign:
+				return errors.New(why)
+			case state == step.Done:
+				return nil
+			}
+			return fs.make(ctx, report.Log)
+		},
 	}
 }
 

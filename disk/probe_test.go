@@ -11,8 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-
 	"golang.org/x/tools/txtar"
+
 	"hvinstall/host"
 )
 
