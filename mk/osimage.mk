@@ -20,6 +20,10 @@ test-e2e: live ## install in a UEFI guest, boot from its own disk, and what may 
 test-e2e-long: live ## the same with ten power cuts
 	HVINSTALL_E2E_CUTS=10 go test -tags e2e -count=1 -timeout 4h -v -run 'TestPowerCuts' ./testvm/e2e
 
+.PHONY: test-os-image-again
+test-os-image-again: os-image ## the OS image built again, in another folder, is the same (root)
+	bash mk/os-image-again.sh $(OS_IMAGE)
+
 .PHONY: test-netboot
 test-netboot: live ## a machine that starts from the network, by iPXE, and installs unattended
 	go test -tags guest -count=1 -timeout 60m -v ./testvm/netboot
@@ -29,7 +33,7 @@ bench-unpack: ## unpacking the image, against unsquashfs alone on the same file 
 	go test -tags loop -run '^$$' -bench Unpack -benchtime 3x ./osimage
 
 CHECK_SUITES += test-osimage-loop
-CHECK_LONG_SUITES += test-e2e test-e2e-long test-netboot
+CHECK_LONG_SUITES += test-e2e test-e2e-long test-netboot test-os-image-again
 
 test-osimage-guest: ## boot entries on a real ESP (a small QEMU guest)
 	go test -tags guest -count=1 -run TestInGuest ./osimage

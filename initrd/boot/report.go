@@ -8,7 +8,7 @@ const ReportPath = "/run/hvinstall/boot.json"
 type Report struct {
 	Kernel     string `json:"kernel"`
 	Live       bool   `json:"live,omitempty"`
-	UnlockedBy string `json:"unlocked_by,omitempty"` // "stick 8B34-7D3C", "passphrase"
+	UnlockedBy string `json:"unlocked_by,omitempty"` // "stick 8B34-7D3C", "the passphrase"
 
 	Init       float64 `json:"init"`                  // the init's first line of code
 	Modules    float64 `json:"modules,omitempty"`     // volumes open and every module loaded

@@ -120,15 +120,6 @@ func TestWrongKey(t *testing.T) {
 	wantAll(t, said, r, "the passphrase")
 }
 
-func TestClonedSticksAndDecoyDisk(t *testing.T) {
-	vm := machine{config: config(), sticks: []string{"clone", "empty", "stick", "decoy"}}.boot(t)
-	said, r := booted(t, vm)
-	wantAll(t, said, r, "stick "+stickUUID)
-	if !strings.Contains(strings.Join(r.Warnings, "\n"), "has no file hypervisor") {
-		t.Errorf("warnings %q do not tell of the empty stick", r.Warnings)
-	}
-}
-
 func TestNoPassphraseAllowed(t *testing.T) {
 	c := config()
 	c.FallbackToPassword, c.KeyWait = false, boot.Duration(time.Second)

@@ -18,7 +18,8 @@ var (
 	fastCipher = []string{"dm_crypt", "aesni_intel"}
 	// plainCipher is the usual cipher on any other processor.
 	plainCipher = []string{"xts", "ecb", "aes_generic", "aes_x86_64"}
-	// rareCiphers are those of adopted volumes of old, aes-cbc-essiv:sha256.
+	// rareCiphers are those of an adopted volume of old, aes-cbc-essiv:sha256,
+	// whose header is LUKS2's by now.
 	rareCiphers = []string{"cbc", "essiv", "sha256_ssse3", "sha256_generic"}
 )
 

@@ -80,6 +80,12 @@ func (f *fixture) makeDisks() error {
 	if err := f.makeDisk("decoy", "99999999-aaaa-bbbb-cccc-dddddddddddd", "cryptroot", mib, other, ""); err != nil {
 		return err
 	}
+	if err := f.makeOld(key); err != nil {
+		return err
+	}
+	if err := os.Link(f.path("os"), f.path("twin")); err != nil {
+		return err
+	}
 	for id, file := range map[string]string{"stick": key, "clone": other, "empty": ""} {
 		if err := run("mkfs.vfat", "-i", strings.ReplaceAll(stickUUID, "-", ""), "-n", "KEYSTICK", "-C", f.path(id), "34000"); err != nil {
 			return err
@@ -217,6 +223,16 @@ func (f *fixture) makeDisk(id, uuid, label string, start int64, key, plain strin
 		return err
 	}
 	return copyData(disk, start, luks, func([]byte, int64) {})
+}
+
+// makeOld makes a disk that is one volume with the cipher that was usual before
+// 2013, under a LUKS2 header: luks.go opens no keyslots of that cipher.
+func (f *fixture) makeOld(key string) error {
+	if err := testvm.Sparse(f.path("old"), 32*mib); err != nil {
+		return err
+	}
+	return run("cryptsetup", "luksFormat", "-q", "--type", "luks2", "--uuid", oldUUID, "--cipher", "aes-cbc-essiv:sha256", "--key-size", "256",
+		"--keyslot-cipher", "aes-xts-plain64", "--keyslot-key-size", "512", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000", f.path("old"), key)
 }
 
 // encrypt writes plain's data into the LUKS volume, as dm-crypt's

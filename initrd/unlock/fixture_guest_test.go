@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,7 +54,11 @@ var sticks = []testvm.Drive{
 	{ID: "empty", Model: testvm.USB, Serial: "USB003"}, // the same VFAT serial, no key
 	{ID: "live", Model: testvm.USB, Serial: "USB004"},
 	{ID: "decoy", Model: testvm.SATA, Serial: "HD009"}, // the OS volume's LUKS label, another UUID
+	{ID: "twin", Model: testvm.SATA, Serial: "HD010"},  // a copy of the OS disk
+	{ID: "old", Model: testvm.SATA, Serial: "HD011"},   // the cipher of another time
 }
+
+const oldUUID = "88888888-aaaa-bbbb-cccc-dddddddddddd"
 
 func luksUUID(i int) string { return fmt.Sprintf("%08d-aaaa-bbbb-cccc-dddddddddddd", i+1) }
 
@@ -97,6 +102,7 @@ done
 grep -c ' rootfs ' /proc/self/mounts | sed 's/^/ROOTFS /'
 echo "LEFT $(grep -E '/run/key|/sysroot' /proc/self/mounts | wc -l) $(ls -d /run/key* 2>/dev/null | wc -l)"
 echo "UDEV $(ls /run/udev/data | tr '\n' ' ')"
+echo "SLAVES $(cd /sys/block; for d in dm-*; do echo -n "$(cat $d/dm/name)=$(ls $d/slaves) "; done)"
 echo "MAPPER $(cd /dev/mapper; for f in *; do echo -n "$f>$(readlink $f) "; done)"
 dmesg -r | grep 'hvinstall: WARNING' | sed 's/^/KMSG /'
 echo "LIVE $(ls /run/hvinstall/live/hvinstall 2>/dev/null)"
@@ -278,7 +284,10 @@ func (m machine) start(t testing.TB, f fixture, initramfs string) *testvm.VM {
 // withDrives adds the disks and sticks that the machine has.
 func (m machine) withDrives(f fixture, c testvm.Config, all []testvm.Drive) testvm.Config {
 	for _, d := range all {
-		present := d.Model != testvm.USB && d.ID != "decoy" && !contains(m.without, d.ID) || contains(m.sticks, d.ID)
+		present := !contains(m.without, d.ID)
+		if slices.ContainsFunc(sticks, func(s testvm.Drive) bool { return s.ID == d.ID }) {
+			present = contains(m.sticks, d.ID)
+		}
 		d.Later = contains(m.later, d.ID)
 		if !present && !d.Later {
 			continue

@@ -1,11 +1,8 @@
 package unlock
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"strings"
@@ -34,12 +31,15 @@ func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) err
 	if wanted == "" {
 		return errors.New("this initramfs has no boot.json, so it is a live medium's, and hvinstall.live= is not on the kernel command line; it names the medium by its VFAT serial, or says ram")
 	}
+	if strings.Contains(a.get("hvinstall.image"), "://") {
+		return errors.New("hvinstall.image= is a path on the medium, and not a URL: this initramfs has no network; from a server, iPXE fetches the image, and hvinstall.live=ram finds it")
+	}
 	for _, dir := range []string{liveMedium, liveImage, liveWritable} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err
 		}
 	}
-	file := liveMedium + image
+	file, mounted := liveMedium+image, liveMedium
 	if wanted == "ram" {
 		if _, err := os.Stat(image); err != nil {
 			return fmt.Errorf("hvinstall.live=ram: %w; the image must come as a second initramfs (iPXE: initrd http://…/root.squashfs %s)", err, image)
@@ -47,10 +47,11 @@ func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) err
 		// The initramfs' own folder is bound, not copied: the image is as large
 		// as what is left of a small machine's memory. It is where a stick has it.
 		folder := path.Dir(image)
-		if err := os.MkdirAll(liveMedium+folder, 0o755); err != nil {
+		mounted = path.Join(liveMedium, folder)
+		if err := os.MkdirAll(mounted, 0o755); err != nil {
 			return err
 		}
-		if err := unix.Mount(folder, liveMedium+folder, "", unix.MS_BIND, ""); err != nil {
+		if err := unix.Mount(folder, mounted, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("binding %s: %w", folder, err)
 		}
 		hw.loader.loadAlways()
@@ -66,28 +67,14 @@ func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) err
 	if err := mountImage(file); err != nil {
 		return err
 	}
+	if err := keepMounted(mounted); err != nil {
+		return err
+	}
 	if err := putSelf(); err != nil {
 		return err
 	}
 	report.Mounted = uptime()
 	con.say("%s is mounted", image)
-	return nil
-}
-
-// verify compares an image with the sum that the command line names.
-func verify(file, want string) error {
-	image, err := os.Open(file)
-	if err != nil {
-		return err
-	}
-	defer image.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, image); err != nil {
-		return fmt.Errorf("reading %s: %w", file, err)
-	}
-	if have := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(have, want) {
-		return fmt.Errorf("%s has sha256 %s, and hvinstall.sha256= says %s; serve the image anew", file, have, want)
-	}
 	return nil
 }
 
@@ -139,59 +126,4 @@ func mountMedium(d device, image string) error {
 		return fmt.Errorf("%s has the live medium's serial, but no %s", d.path(), image)
 	}
 	return nil
-}
-
-// mountImage makes newRoot of a squashfs and a tmpfs.
-func mountImage(file string) error {
-	loop, err := attachLoop(file)
-	if err != nil {
-		return err
-	}
-	if err := unix.Mount(loop, liveImage, "squashfs", unix.MS_RDONLY|unix.MS_NODEV, ""); err != nil {
-		return fmt.Errorf("mounting %s: %w; write the stick anew", file, err)
-	}
-	if err := unix.Mount("tmpfs", liveWritable, "tmpfs", 0, "mode=0755,size=50%"); err != nil {
-		return fmt.Errorf("mounting the live system's memory: %w", err)
-	}
-	upper, work := liveWritable+"/upper", liveWritable+"/work"
-	for _, dir := range []string{upper, work} {
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-	}
-	data := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", liveImage, upper, work)
-	if err := unix.Mount("overlay", newRoot, "overlay", 0, data); err != nil {
-		return fmt.Errorf("mounting the live system: %w", err)
-	}
-	return nil
-}
-
-// attachLoop makes a read-only block device of a file, see loop(4).
-func attachLoop(file string) (string, error) {
-	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
-	if err != nil {
-		return "", fmt.Errorf("looping %s: %w", file, err)
-	}
-	defer control.Close()
-	n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
-	if err != nil {
-		return "", fmt.Errorf("looping %s: %w", file, err)
-	}
-	backing, err := os.Open(file)
-	if err != nil {
-		return "", fmt.Errorf("looping: %w", err)
-	}
-	defer backing.Close()
-	device := fmt.Sprintf("/dev/loop%d", n)
-	loop, err := os.Open(device)
-	if err != nil {
-		return "", fmt.Errorf("looping %s: %w", file, err)
-	}
-	defer loop.Close()
-	config := unix.LoopConfig{Fd: uint32(backing.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_READ_ONLY}}
-	copy(config.Info.File_name[:], file)
-	if err := unix.IoctlLoopConfigure(int(loop.Fd()), &config); err != nil {
-		return "", fmt.Errorf("looping %s: %w", file, err)
-	}
-	return device, nil
 }

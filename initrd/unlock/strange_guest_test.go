@@ -1,0 +1,61 @@
+//go:build guest
+
+package unlock_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"hvinstall/initrd/boot"
+)
+
+func TestClonedSticksAndDecoyDisk(t *testing.T) {
+	vm := machine{config: config(), sticks: []string{"clone", "empty", "stick", "decoy"}}.boot(t)
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "stick "+stickUUID)
+	if !strings.Contains(strings.Join(r.Warnings, "\n"), "has no file hypervisor") {
+		t.Errorf("warnings %q do not tell of the empty stick", r.Warnings)
+	}
+}
+
+// A disk that somebody copied by dd has the LUKS UUID of the plan's, and its key
+// opens it just as well: the plan's own is known by its serial number.
+func TestCopyOfTheOSDisk(t *testing.T) {
+	slaves := regexp.MustCompile(`SLAVES .*cryptroot=(\w+)`)
+	t.Run("beside it", func(t *testing.T) {
+		said, r := booted(t, machine{config: config(), sticks: []string{"stick", "twin"}}.boot(t))
+		wantAll(t, said, r, "stick "+stickUUID)
+		if m := slaves.FindStringSubmatch(said); m == nil || !strings.HasPrefix(m[1], "nvme") {
+			t.Errorf("the root is on %v, want the plan's NVMe", m)
+		}
+		if warnings := strings.Join(r.Warnings, "\n"); !strings.Contains(warnings, "one is a copy") || !strings.Contains(warnings, byID(disks[0].drive)) {
+			t.Errorf("warnings %q do not tell of the copy and the plan's disk", r.Warnings)
+		}
+	})
+	t.Run("in its place", func(t *testing.T) {
+		vm := machine{config: config(), sticks: []string{"stick", "twin"}, without: []string{"os"}}.boot(t)
+		said, r := booted(t, vm)
+		wantAll(t, said, r, "stick "+stickUUID)
+		if m := slaves.FindStringSubmatch(said); m == nil || !strings.HasPrefix(m[1], "sd") {
+			t.Errorf("the root is on %v, want the copy", m)
+		}
+	})
+}
+
+// The cipher of an adopted volume is loaded although no other volume has it.
+func TestOldCipher(t *testing.T) {
+	c := config()
+	c.Volumes = append(c.Volumes, boot.Volume{UUID: oldUUID, Mapping: "crypt-old-1", Pool: "old", DiskID: "/dev/disk/by-id/ata-QEMU_HARDDISK_HD011", Adopted: true})
+	c.PoolWait = boot.Duration(10 * time.Second)
+	c.Pools = append(c.Pools, boot.Pool{Name: "old", FSUUID: "44444444-2222-3333-4444-555555555555", Members: 1, Subvolume: "/", Mountpoint: "/mnt/old"})
+	said, r := booted(t, machine{config: c, sticks: []string{"stick", "old"}}.boot(t))
+	if v := r.Volumes[len(r.Volumes)-1]; !v.Open {
+		t.Errorf("%s is not open: %s\n%s", v.Mapping, v.Problem, said)
+	}
+	// There is no btrfs on it: that holds up none of the others.
+	if len(r.Pools) != 3 || r.Pools[1].State != boot.PoolMounted || r.Pools[2].State != boot.PoolSkipped {
+		t.Errorf("pools %+v", r.Pools)
+	}
+}
