@@ -52,7 +52,7 @@ func TestBadLuck(t *testing.T) {
 	t.Run("the second day", func(t *testing.T) {
 		c := m.boot(t, 40*time.Minute, append(m.All("wrong"), spechost.LiveStick)...)
 		c.expect(8*time.Minute, `layout    /run/hvinstall/live/layout.yaml, valid`)
-		c.expect(time.Minute, `an installation on \d disks did not come to its end`)
+		c.expect(time.Minute, `begun     hypervisor, at .*, and did not come to its end`)
 		c.expect(time.Minute, `root@hvinstall:~# `)
 		c.must(c.Settle())
 		c.must(c.Type("hvinstall --plan /run/hvinstall/live/layout.yaml"))
