@@ -5,12 +5,10 @@ package disk
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"hvinstall/host"
@@ -27,14 +25,22 @@ type growing struct {
 	fresh []string // devices whose disk is still being made
 }
 
-// pools counts them: btrfs takes two file systems of one UUID for one.
-var pools atomic.Int32
+// newUUID is one that this kernel has not seen: it remembers the devices of file
+// systems that are gone, and takes two of one UUID for one.
+func newUUID(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile("/proc/sys/kernel/random/uuid")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(data))
+}
 
 func newGrowing(t *testing.T, sizes ...int64) *growing {
 	t.Helper()
 	needs(t, map[string]string{"mkfs.btrfs": "btrfs-progs", "btrfs": "btrfs-progs"})
 	g := &growing{t: t, root: t.TempDir(), plan: FilesystemPlan{
-		Label: "bulk", UUID: fmt.Sprintf("6f1c2a3b-2222-5000-8000-%012d", pools.Add(1)), Role: RolePool, RAID1: true, Fate: Resume,
+		Label: "bulk", UUID: newUUID(t), Role: RolePool, RAID1: true, Fate: Resume,
 		Subvols: []SubvolumePlan{{Name: "bulk", Mountpoint: "/bulk", Options: []string{"noatime"}}},
 	}}
 	for _, size := range sizes {
