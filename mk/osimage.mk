@@ -9,21 +9,15 @@ os-image: ## the hypervisor's Debian root as a squashfs (needs root, mmdebstrap)
 live: build os-image ## build/live.img, the live stick (written without root)
 	bash mk/live.sh $(OS_IMAGE) build/live.img
 
-.PHONY: test-e2e test-e2e-host test-e2e-long test-osimage-loop
+.PHONY: test-e2e test-e2e-long test-osimage-loop
 test-osimage-loop: os-image ## the image is unpacked with all it has (root, loop devices)
 	go test -tags loop -count=1 ./osimage/...
 
-# Two machines run side by side: time limits are twice those of one alone. What
-# boots the installed host once more for each thing that may be missing takes
-# another ten minutes, and is part of check-long.
+# Two machines run side by side: time limits are twice those of one alone.
 E2E_TIMEOUT ?= 60m
-E2E_SKIP ?= TestHost/(the_|with)
 test-e2e: export HVINSTALL_SLOW ?= 2
-test-e2e: live ## from blank disks to a running VM and back, bad luck and power cuts, in UEFI guests
-	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -parallel 2 -v -skip '$(E2E_SKIP)' ./testvm/e2e
-
-test-e2e-host: live ## the same host without its stick, with a wrong key, a disk less, another kernel
-	HVINSTALL_SLOW=2 go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -v -run TestHost ./testvm/e2e
+test-e2e: live ## from blank disks to a running VM and back, and what may go wrong, in UEFI guests
+	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -parallel 2 -v ./testvm/e2e
 
 test-e2e-long: live ## the same with ten power cuts
 	HVINSTALL_E2E_CUTS=10 go test -tags e2e -count=1 -timeout 4h -v -run 'TestPowerCuts' ./testvm/e2e
@@ -41,7 +35,7 @@ bench-unpack: ## unpacking the image, against unsquashfs alone on the same file 
 	go test -tags loop -run '^$$' -bench Unpack -benchtime 3x ./osimage
 
 CHECK_SUITES += test-osimage-loop test-e2e
-CHECK_LONG_SUITES += test-e2e-host test-e2e-long test-netboot test-os-image-again
+CHECK_LONG_SUITES += test-e2e-long test-netboot test-os-image-again
 
 test-osimage-guest: ## boot entries on a real ESP (a small QEMU guest)
 	go test -tags guest -count=1 -run TestInGuest ./osimage
