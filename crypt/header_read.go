@@ -93,16 +93,16 @@ func parseCopy(r io.ReaderAt, offset int64, magic []byte) (headerCopy, error) {
 	if _, err := r.ReadAt(all, offset); err != nil {
 		return headerCopy{}, fmt.Errorf("reading the header: %w", err)
 	}
-	sum := append([]byte(nil), all[448:512]...)
-	clear(all[448:512])
+	sum := slices.Clone(all[headerChecksum : headerChecksum+64])
+	clear(all[headerChecksum : headerChecksum+64])
 	var h hash.Hash
-	switch field(head[72:104]) {
+	switch field(head[headerChecksumName : headerChecksumName+32]) {
 	case "sha256":
 		h = sha256.New()
 	case "sha512":
 		h = sha512.New()
 	default:
-		return headerCopy{}, fmt.Errorf("checksum %q is not known", field(head[72:104]))
+		return headerCopy{}, fmt.Errorf("checksum %q is not known", field(head[headerChecksumName:headerChecksumName+32]))
 	}
 	h.Write(all)
 	if !bytes.Equal(h.Sum(nil), sum[:h.Size()]) {
@@ -110,10 +110,7 @@ func parseCopy(r io.ReaderAt, offset int64, magic []byte) (headerCopy, error) {
 	}
 	c := headerCopy{size: size, sequence: binary.BigEndian.Uint64(head[16:])}
 	c.header = Header{Version: 2, UUID: field(head[168:208]), Label: field(head[24:72]), Subsystem: field(head[208:256])}
-	text := all[4096:]
-	if end := bytes.IndexByte(text, 0); end >= 0 {
-		text = text[:end]
-	}
+	text, _, _ := bytes.Cut(all[headerJSON:], []byte{0})
 	if err := c.header.metadata(text); err != nil {
 		return headerCopy{}, fmt.Errorf("reading the header's JSON: %w", err)
 	}

@@ -102,13 +102,12 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		// What another run is changing at this moment cannot be judged: the lock
 		// comes before everything that is said of this machine.
 		lock, err := host.AcquireLock(filepath.Join(runFolder, "lock"))
-		var held *host.HeldError
-		if errors.As(err, &held) {
-			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
-			return exitRefused
-		}
 		if err != nil {
 			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+			var held *host.HeldError
+			if errors.As(err, &held) {
+				return exitRefused
+			}
 			return exitFailed
 		}
 		defer lock.Release() //nolint:errcheck // the process ends next, and with it the lock
