@@ -4,14 +4,14 @@ package disk
 
 import (
 	"context"
-	"crypto/sha256"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"hvinstall/testvm"
 )
 
 // TestProbeLoopDevices probes real block devices with real content, twice, and
@@ -42,21 +42,9 @@ func TestProbeLoopDevices(t *testing.T) {
 		t.Cleanup(func() { run(t, "losetup -d "+device) })
 		devices = append(devices, attached{device, kind})
 	}
-	hash := func(path string) [32]byte {
-		file, err := os.Open(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer file.Close()
-		sum := sha256.New()
-		if _, err := io.Copy(sum, file); err != nil {
-			t.Fatal(err)
-		}
-		return [32]byte(sum.Sum(nil))
-	}
-	before := map[string][32]byte{}
+	before := map[string]string{}
 	for _, d := range devices {
-		before[d.device] = hash(d.device)
+		before[d.device] = testvm.Sum(t, d.device)
 	}
 	for range 2 {
 		started := time.Now()
@@ -83,7 +71,7 @@ func TestProbeLoopDevices(t *testing.T) {
 		}
 	}
 	for _, d := range devices {
-		if hash(d.device) != before[d.device] {
+		if testvm.Sum(t, d.device) != before[d.device] {
 			t.Errorf("%s (%s) has changed", d.device, d.kind)
 		}
 	}

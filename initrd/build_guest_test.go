@@ -21,14 +21,9 @@ func TestRealKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	binary := os.Getenv("HVINSTALL_BINARY")
-	if binary == "" {
-		binary = filepath.Join(t.TempDir(), "hvinstall")
-		build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "hvinstall/cmd/hvinstall")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("building hvinstall: %v: %s", err, out)
-		}
+	binary, err := testvm.Program(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	modaliases, err := Modaliases()
 	if err != nil {

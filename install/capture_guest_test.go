@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"flag"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -31,10 +30,8 @@ func discoverGuest(t *testing.T, name string, g testvm.Guest, setup string, file
 		write(t, filepath.Join(share, name), string(data), 0o644)
 	}
 	binary := filepath.Join(share, "hvinstall")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-o", binary, "../cmd/hvinstall")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building hvinstall: %v\n%s", err, out)
+	if err := testvm.BuildProgram(binary); err != nil {
+		t.Fatal(err)
 	}
 	write(t, filepath.Join(share, "setup"), "#!/usr/bin/busybox sh\nset -x\n"+setup, 0o755)
 	g.Shares = []testvm.Share{{Tag: "share", Path: share}}

@@ -3,14 +3,13 @@
 package install
 
 import (
-	"crypto/sha256"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"hvinstall/testvm"
 )
 
 // smallHost has every kind of step, on four disks.
@@ -32,26 +31,11 @@ encryption:
     - {uuid: 8B34-7D3C}
 `
 
-// hash is the content of a whole disk.
-func hash(t *testing.T, path string) string {
-	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("%x", h.Sum(nil))
-}
-
 // fillOutside puts random bytes on the disk that no layout names.
 func fillOutside(t *testing.T) string {
 	t.Helper()
 	sh(t, "dd if=/dev/urandom of=%s bs=1M count=32 conv=fsync 2>/dev/null", outside)
-	return hash(t, outside)
+	return testvm.Sum(t, outside)
 }
 
 // trial is a host that was made undisturbed once, to be made again under kills.
@@ -101,7 +85,7 @@ func (x trial) killed(when func(run int) string, seen func(s story, killed bool)
 	if again := x.must(childCost + "=1"); again.Changed != 0 {
 		t.Errorf("the run after the last changed something in %d steps", again.Changed)
 	}
-	if after := hash(t, outside); after != before {
+	if after := testvm.Sum(t, outside); after != before {
 		t.Error("the disk outside the plan has changed")
 	}
 	if now := writes(t)["vda"]; now != count {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -26,11 +25,9 @@ grep -q /proc/$decoy/cmdline /run/leaks && echo the loop sees; sleep 1; : >/run/
 // passphrase twice, the progress; then the same command again.
 func TestDisksAtTheConsole(t *testing.T) {
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "hvinstall")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
+	binary, err := testvm.Program(dir)
+	if err != nil {
+		t.Fatal(err)
 	}
 	const none = `"file:///run/none.squashfs", sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855`
 	text := strings.Replace(spechost.Layout, `"`+spechost.ImageURL+`"`, none, 1)

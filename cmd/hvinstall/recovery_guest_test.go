@@ -5,9 +5,6 @@ package main
 import (
 	"encoding/base64"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -91,11 +88,9 @@ const converge = "hvinstall --plan /etc/hvinstall/layout.yaml --only disks --yes
 // TestRecovery carries out what docs/recovery.md says, in the order of its
 // chapters: a lost stick, a failed disk, a damaged header.
 func TestRecovery(t *testing.T) {
-	binary := filepath.Join(t.TempDir(), "hvinstall")
-	build := exec.Command("go", "build", "-trimpath", "-o", binary, ".")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v\n%s", err, out)
+	binary, err := testvm.Program(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
 	}
 	vm := testvm.BootGuest(t, testvm.Guest{
 		Config: testvm.Config{Memory: 3072, Timeout: 20 * time.Minute, Drives: []testvm.Drive{

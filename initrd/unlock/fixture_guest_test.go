@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -161,7 +160,7 @@ func (f *fixture) make() error {
 	if f.dir, err = os.MkdirTemp("", "hvinstall-boot-"); err != nil {
 		return err
 	}
-	if f.binary, err = buildBinary(f.dir); err != nil {
+	if f.binary, err = testvm.Program(f.dir); err != nil {
 		return err
 	}
 	c := config()
@@ -172,20 +171,6 @@ func (f *fixture) make() error {
 }
 
 func (f fixture) path(id string) string { return filepath.Join(f.dir, id+".img") }
-
-// buildBinary builds hvinstall, unless HVINSTALL_BINARY names one.
-func buildBinary(dir string) (string, error) {
-	if binary := os.Getenv("HVINSTALL_BINARY"); binary != "" {
-		return binary, nil
-	}
-	binary := filepath.Join(dir, "hvinstall")
-	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, "hvinstall/cmd/hvinstall")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building hvinstall: %w: %s", err, out)
-	}
-	return binary, nil
-}
 
 func (f *fixture) buildImage(c *boot.Config) ([]byte, error) {
 	image, err := initrd.Build(initrd.Options{Root: "/", Kernel: f.kernel.Release, Binary: f.binary, Config: c})

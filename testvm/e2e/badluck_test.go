@@ -3,12 +3,8 @@
 package e2e
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -65,7 +61,7 @@ func TestBadLuck(t *testing.T) {
 		c.has("the log and the times in the installed system", "ls /mnt/target/var/log/hvinstall", ".txt")
 		c.powerOff()
 	})
-	if after := sum(t, m.Drive("photos").Path); after != photos {
+	if after := testvm.Sum(t, m.Drive("photos").Path); after != photos {
 		t.Error("the disk that the layout does not name was written to")
 	}
 	t.Run("boot", func(t *testing.T) {
@@ -80,21 +76,7 @@ func fromServer(t *testing.T) string {
 	t.Helper()
 	image := filepath.Join(testvm.Root(), "build/os-image/hvinstall-debian.squashfs")
 	return strings.Replace(spechost.Layout, `"`+spechost.ImageURL+`"`,
-		fmt.Sprintf("%q, sha256: %s", spechost.ServerURL+"/"+filepath.Base(image), sum(t, image)), 1)
-}
-
-func sum(t *testing.T, path string) string {
-	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, file); err != nil {
-		t.Fatal(err)
-	}
-	return hex.EncodeToString(h.Sum(nil))
+		fmt.Sprintf("%q, sha256: %s", spechost.ServerURL+"/"+filepath.Base(image), testvm.Sum(t, image)), 1)
 }
 
 // addPhotos adds a disk with an ext4 of somebody's, and returns its sum.
@@ -108,11 +90,11 @@ func (m machine) addPhotos(t *testing.T) string {
 	if err := testvm.Sparse(path, 64<<20); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), "mkfs.ext4", "-q", "-d", album, "-L", "photos", path).CombinedOutput(); err != nil {
-		t.Fatalf("mkfs.ext4: %v\n%s", err, out)
+	if _, err := testvm.Command(t.Context(), "mkfs.ext4", "-q", "-d", album, "-L", "photos", path); err != nil {
+		t.Fatal(err)
 	}
 	m.Drives = append(m.Drives, testvm.Drive{ID: "photos", Model: testvm.Virtio, Serial: "PHOTOS", Path: path})
-	return sum(t, path)
+	return testvm.Sum(t, path)
 }
 
 // liveSystem is what a person finds in the live system.

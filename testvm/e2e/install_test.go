@@ -4,7 +4,6 @@ package e2e
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -151,8 +150,8 @@ func (m machine) wrongKey(t *testing.T) {
 		{"cp", "--sparse=always", right, stick.Path},
 		{"mcopy", "-o", "-i", stick.Path + "@@1M", wrong, "::/hypervisor"},
 	} {
-		if out, err := exec.CommandContext(t.Context(), argv[0], argv[1:]...).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", argv, err, out)
+		if _, err := testvm.Command(t.Context(), argv...); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

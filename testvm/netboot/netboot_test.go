@@ -4,9 +4,7 @@ package netboot
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,8 +27,6 @@ pools:
 encryption:
   usb_keys: [{disk: "/dev/disk/by-id/usb-QEMU_QEMU_HARDDISK_KEY001-0:0"}]
 `
-
-const passphrase = "correct horse battery staple"
 
 // script is what docs/live.md has, with the passphrase as a file beside the
 // image.
@@ -61,26 +57,15 @@ func newSite(t *testing.T) *site {
 	}
 	s := &site{folder: t.TempDir(), tftp: t.TempDir(), disks: t.TempDir()}
 	// Kernel, initramfs and image are the live stick's own.
-	for name, from := range map[string]string{
-		"linux": "@@1M ::/hvinstall/linux", "initrd": "@@1M ::/hvinstall/initrd", "root.squashfs": "@@129M ::/hvinstall/root.squashfs",
-	} {
-		offset, file, _ := strings.Cut(from, " ")
-		if out, err := exec.Command("mcopy", "-i", spechost.LiveImage()+offset, file, filepath.Join(s.folder, name)).CombinedOutput(); err != nil {
-			t.Fatalf("%v: %s; run: make live", err, out)
+	for name, partition := range map[string]string{"linux": spechost.ESPAt, "initrd": spechost.ESPAt, "root.squashfs": spechost.DataAt} {
+		if _, err := testvm.Command(t.Context(), "mcopy", "-i", spechost.LiveImage()+partition, "::/hvinstall/"+name, filepath.Join(s.folder, name)); err != nil {
+			t.Fatalf("%v; run: make live", err)
 		}
 	}
 	s.write(t, s.folder, "layout.yaml", layout)
-	s.write(t, s.folder, "secret.txt", passphrase)
-	image, err := os.Open(filepath.Join(s.folder, "root.squashfs"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer image.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, image); err != nil {
-		t.Fatal(err)
-	}
-	s.sum = fmt.Sprintf("%x", sum.Sum(nil))
+	s.write(t, s.folder, "secret.txt", spechost.Passphrase)
+	s.sum = testvm.Sum(t, filepath.Join(s.folder, "root.squashfs"))
+	var err error
 	if s.server, err = spechost.Serve(t.Context(), s.folder); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +171,7 @@ func (s *site) judge(t *testing.T) {
 		run(t, "dd", "if="+s.disk(id), "of="+volume, "bs=512", "skip="+start[1], "count=40960", "status=none")
 		run(t, "cryptsetup", "open", "--test-passphrase", "--key-file", key, volume)
 		open := exec.Command("cryptsetup", "open", "--test-passphrase", volume)
-		open.Stdin = strings.NewReader(passphrase)
+		open.Stdin = strings.NewReader(spechost.Passphrase)
 		if out, err := open.CombinedOutput(); err != nil {
 			t.Errorf("%s does not open by the passphrase: %v: %s", id, err, out)
 		}
@@ -195,13 +180,11 @@ func (s *site) judge(t *testing.T) {
 
 func run(t *testing.T, argv ...string) string {
 	t.Helper()
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/sbin:/sbin")
-	out, err := cmd.CombinedOutput()
+	out, err := testvm.Command(t.Context(), argv...)
 	if err != nil {
-		t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out)
+		t.Fatal(err)
 	}
-	return string(out)
+	return out
 }
 
 func size(t *testing.T, path string) int64 {

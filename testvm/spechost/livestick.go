@@ -4,17 +4,16 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strings"
 
 	"hvinstall/testvm"
 )
 
-// mtools finds the partitions of the live image by their places: the ESP of
-// 128 MiB begins at 1 MiB, the data partition behind it.
-const espAt, dataAt = "@@1M", "@@129M"
+// ESPAt and DataAt, behind the name of the live image, are where mtools finds
+// its partitions: the ESP of 128 MiB begins at 1 MiB, the data partition behind
+// it.
+const ESPAt, DataAt = "@@1M", "@@129M"
 
 // LiveImage is what 'make live' builds.
 func LiveImage() string { return filepath.Join(testvm.Root(), "build/live.img") }
@@ -27,11 +26,11 @@ func (m *Machine) WriteLive(ctx context.Context, image, arguments string, files 
 	if _, err := os.Stat(image); err != nil {
 		return fmt.Errorf("%w; run: make live", err)
 	}
-	if _, err := command(ctx, "cp", "--sparse=always", "--reflink=auto", image, m.livePath()); err != nil {
+	if _, err := testvm.Command(ctx, "cp", "--sparse=always", "--reflink=auto", image, m.livePath()); err != nil {
 		return err
 	}
 	for name, text := range files {
-		if err := m.PutOnLive(ctx, name, text); err != nil {
+		if err := m.put(ctx, DataAt, "::/"+name, text); err != nil {
 			return err
 		}
 	}
@@ -39,24 +38,15 @@ func (m *Machine) WriteLive(ctx context.Context, image, arguments string, files 
 		return nil
 	}
 	const entry = "::/loader/entries/live.conf"
-	text, err := command(ctx, "mtype", "-i", m.livePath()+espAt, entry)
+	text, err := testvm.Command(ctx, "mtype", "-i", m.livePath()+ESPAt, entry)
 	if err != nil {
 		return err
 	}
 	text = regexp.MustCompile(`(?m)^options .*$`).ReplaceAllString(text, "${0} "+arguments)
-	return m.put(ctx, espAt, entry, text)
+	return m.put(ctx, ESPAt, entry, text)
 }
 
-// PutOnLive writes a file onto the live stick's data partition.
-func (m *Machine) PutOnLive(ctx context.Context, name, text string) error {
-	return m.put(ctx, dataAt, "::/"+name, text)
-}
-
-// ReadLive reads a file from the live stick's data partition.
-func (m *Machine) ReadLive(ctx context.Context, name string) (string, error) {
-	return command(ctx, "mtype", "-i", m.livePath()+dataAt, "::/"+name)
-}
-
+// put writes a file into one of the live stick's partitions.
 func (m *Machine) put(ctx context.Context, partition, name, text string) error {
 	file, err := os.CreateTemp("", "spechost-")
 	if err != nil {
@@ -70,14 +60,6 @@ func (m *Machine) put(ctx context.Context, partition, name, text string) error {
 	if err := file.Close(); err != nil {
 		return err
 	}
-	_, err = command(ctx, "mcopy", "-o", "-i", m.livePath()+partition, file.Name(), name)
+	_, err = testvm.Command(ctx, "mcopy", "-o", "-i", m.livePath()+partition, file.Name(), name)
 	return err
-}
-
-func command(ctx context.Context, argv ...string) (string, error) {
-	out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, out)
-	}
-	return string(out), nil
 }

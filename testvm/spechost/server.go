@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hvinstall/testvm"
 	"hvinstall/vmstore/appliance"
 )
 
@@ -93,9 +94,9 @@ func Images(ctx context.Context, dir string) error {
 		return err
 	}
 	qcow2 := filepath.Join(dir, "appliance.qcow2")
-	if _, err := command(ctx, "qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", a.Disk, qcow2); err != nil {
+	if _, err := testvm.Command(ctx, "qemu-img", "convert", "-q", "-f", "raw", "-O", "qcow2", a.Disk, qcow2); err != nil {
 		return err
 	}
-	_, err = command(ctx, "xz", "-f", "-1", "-T0", qcow2)
+	_, err = testvm.Command(ctx, "xz", "-f", "-1", "-T0", qcow2)
 	return err
 }
