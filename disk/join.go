@@ -2,6 +2,7 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -116,6 +117,9 @@ func (fs FilesystemPlan) join(ctx context.Context, mountpoint string, report ste
 	if err := finishReplace(ctx, mountpoint, report); err != nil {
 		return err
 	}
+	if err := giveUpBalance(ctx, mountpoint, report); err != nil {
+		return err
+	}
 	m, err := fs.membership(mountpoint)
 	if err != nil {
 		return err
@@ -153,6 +157,23 @@ func (fs FilesystemPlan) join(ctx context.Context, mountpoint string, report ste
 		return err
 	}
 	return run("btrfs", "filesystem", "sync", mountpoint)
+}
+
+// giveUpBalance ends a balance that an earlier run began: the kernel goes on
+// with it after a power cut, or keeps it paused, and lets nothing else begin.
+// What it has moved stays moved.
+func giveUpBalance(ctx context.Context, mountpoint string, report step.Reporter) error {
+	err := host.Cmd{Argv: []string{"btrfs", "balance", "status", mountpoint}}.Run(ctx)
+	var failed *host.CommandError
+	// btrfs-balance(8): 1 means that there is one, running or paused.
+	if !errors.As(err, &failed) || failed.ExitCode() != 1 {
+		return err
+	}
+	err = host.Cmd{Argv: []string{"btrfs", "balance", "cancel", mountpoint}, Log: report.Log}.Run(ctx)
+	if errors.As(err, &failed) && failed.ExitCode() == 2 { // it has ended meanwhile
+		return nil
+	}
+	return err
 }
 
 // replace puts a device in a missing one's place, and tells how far it is.

@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hvinstall/host"
 	"hvinstall/step"
@@ -60,15 +62,21 @@ func (g *growing) mountpoint() string { return filepath.Join(g.root, "bulk") }
 
 func (g *growing) begun(device string) (bool, error) { return slices.Contains(g.fresh, device), nil }
 
-func (g *growing) run() error {
+func (g *growing) run() error { return g.runUntil(context.Background(), nil) }
+
+// runUntil is run, which tells of each event and ends with ctx.
+func (g *growing) runUntil(ctx context.Context, heard func(step.Event)) error {
 	steps := append([]step.Step{g.plan.FormatStep(g.begun)}, g.plan.MountSteps(g.root)...)
 	steps = append(steps, g.plan.JoinStep(g.root, MountStepID("/bulk")))
 	r := step.Runner{Events: func(e step.Event) {
 		if e.Message != "" {
 			g.t.Logf("%s %s: %s", e.Kind, e.Step, e.Message)
 		}
+		if heard != nil {
+			heard(e)
+		}
 	}}
-	_, err := r.Run(context.Background(), steps)
+	_, err := r.Run(ctx, steps)
 	return err
 }
 
@@ -160,6 +168,63 @@ func TestPoolLosesADisk(t *testing.T) {
 			g.whole(sum)
 		})
 	}
+}
+
+// TestPoolJoinKilled ends a run while a disk joins, with what it started, at
+// many moments; the same run again brings the pool to its end. A smaller disk
+// in a lost one's place takes the longest way: add, remove, balance.
+func TestPoolJoinKilled(t *testing.T) {
+	for name, size := range map[string]int64{"replace": 1 << 30, "add and remove": 800 << 20} {
+		t.Run(name, func(t *testing.T) {
+			g := newGrowing(t, 1<<30, 1<<30, 1<<30)
+			sum := g.sum()
+			g.lose(1, loop(t, size, 512))
+			killed := 0
+			for after := time.Duration(0); ; after += 40 * time.Millisecond {
+				ctx, kill := context.WithCancel(context.Background())
+				err := g.runUntil(ctx, func(e step.Event) {
+					if e.Kind == step.StepStarted && e.Step == g.plan.JoinStepID() {
+						time.AfterFunc(after, kill)
+					}
+				})
+				kill()
+				if err == nil {
+					break
+				}
+				if !errors.Is(err, context.Canceled) {
+					t.Fatalf("killed %v after the start: %v", after, err)
+				}
+				killed++
+			}
+			t.Logf("killed %d times", killed)
+			g.whole(sum)
+		})
+	}
+}
+
+// TestPoolBalancePaused: a power cut in the middle of a balance leaves one that
+// the kernel goes on with, or that waits for someone.
+func TestPoolBalancePaused(t *testing.T) {
+	g := newGrowing(t, 1<<30, 1<<30)
+	program(t, "sh", "-c", "head -c 400000000 /dev/urandom >"+g.mountpoint()+"/data && sync")
+	sum := g.sum()
+	balance := exec.Command("btrfs", "balance", "start", "-dconvert=single", "-mconvert=single", "--force", g.mountpoint())
+	if err := balance.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for exec.Command("btrfs", "balance", "pause", g.mountpoint()).Run() != nil {
+		if balance.ProcessState != nil {
+			t.Fatal("it was over before it could be paused")
+		}
+	}
+	_ = balance.Wait()
+	if status, _ := exec.Command("btrfs", "balance", "status", g.mountpoint()).CombinedOutput(); !strings.Contains(string(status), "paused") {
+		t.Fatalf("not paused: %s", status)
+	}
+	if err := g.run(); err != nil {
+		t.Fatal(err)
+	}
+	g.whole(sum)
 }
 
 // TestPoolWroteDegraded: what was written while one of two disks was missing
