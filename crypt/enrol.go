@@ -18,6 +18,7 @@ const wrongKey = 2
 func (p Plan) SlotStep(v VolumePlan, key KeyPlan, k *Keyring, after ...string) step.Step {
 	return step.Step{
 		ID: v.SlotStepID(key.FSUUID), Title: fmt.Sprintf("enrol the stick %s for %s", key.FSUUID, v.Mapping), After: after,
+		CheckAfter: []string{key.StepID()},
 		Check: func(context.Context) (step.State, string, error) {
 			header, err := ReadHeader(v.Device)
 			if errors.Is(err, os.ErrNotExist) || errors.Is(err, ErrNoHeader) {
@@ -30,12 +31,7 @@ func (p Plan) SlotStep(v VolumePlan, key KeyPlan, k *Keyring, after ...string) s
 			if slot < 0 {
 				return step.Absent, "not enrolled yet", nil
 			}
-			secret := k.key(key.FSUUID)
-			if secret.Empty() || k.isProven(v.Mapping, key.FSUUID, slot) {
-				return step.Done, "", nil
-			}
-			fits, err := v.opens(secret, slot)
-			if err != nil || !fits {
+			if fits, err := k.provenBy(v, key.FSUUID, slot); err != nil || !fits {
 				return step.Absent, "the stick's key is not the one that was enrolled", err
 			}
 			return step.Done, "", nil

@@ -48,6 +48,9 @@ func ParseHeader(r io.ReaderAt) (Header, error) {
 		return Header{Version: 1, UUID: field(start[168:208]), Cipher: field(start[8:40]) + "-" + field(start[40:72])}, nil
 	}
 	primary, first := parseCopy(r, 0, magicPrimary)
+	if first == nil {
+		first = primary.metadata()
+	}
 	offsets := secondaryOffsets
 	if first == nil {
 		offsets = []int64{primary.size}
@@ -61,6 +64,9 @@ func ParseHeader(r io.ReaderAt) (Header, error) {
 		if second == nil {
 			break
 		}
+	}
+	if second == nil && (first != nil || secondary.sequence > primary.sequence) {
+		second = secondary.metadata() // it counts
 	}
 	hasFirst, hasSecond := first == nil, second == nil
 	switch {
@@ -78,6 +84,15 @@ type headerCopy struct {
 	header   Header
 	size     int64
 	sequence uint64
+	json     []byte
+}
+
+// metadata fills the header from the JSON area.
+func (c *headerCopy) metadata() error {
+	if err := c.header.metadata(c.json); err != nil {
+		return fmt.Errorf("reading the header's JSON: %w", err)
+	}
+	return nil
 }
 
 func parseCopy(r io.ReaderAt, offset int64, magic []byte) (headerCopy, error) {
@@ -110,10 +125,7 @@ func parseCopy(r io.ReaderAt, offset int64, magic []byte) (headerCopy, error) {
 	}
 	c := headerCopy{size: size, sequence: binary.BigEndian.Uint64(head[16:])}
 	c.header = Header{Version: 2, UUID: field(head[168:208]), Label: field(head[24:72]), Subsystem: field(head[208:256])}
-	text, _, _ := bytes.Cut(all[headerJSON:], []byte{0})
-	if err := c.header.metadata(text); err != nil {
-		return headerCopy{}, fmt.Errorf("reading the header's JSON: %w", err)
-	}
+	c.json, _, _ = bytes.Cut(all[headerJSON:], []byte{0})
 	return c, nil
 }
 

@@ -33,6 +33,24 @@ func (v VolumePlan) opens(key Secret, slot int) (bool, error) {
 	return err == nil, err
 }
 
+// provenBy reports whether the stick's key opens the volume by the slot; a stick
+// that is not plugged in is believed.
+func (k *Keyring) provenBy(v VolumePlan, stick string, slot int) (bool, error) {
+	if k.OneProof {
+		k.proving.Lock()
+		defer k.proving.Unlock()
+	}
+	secret := k.key(stick)
+	if secret.Empty() || k.isProven(v.Mapping, stick, slot) {
+		return true, nil
+	}
+	fits, err := v.opens(secret, slot)
+	if fits && k.OneProof {
+		k.prove(v.Mapping, stick, slot)
+	}
+	return fits, err
+}
+
 // openedBy is the first of the keys that opens the volume by a cheap slot, and
 // the slot; -1 where none does.
 func (v VolumePlan) openedBy(header Header, keys []Key) (Key, int, error) {

@@ -21,7 +21,7 @@ const linkTimeout = 60 * time.Second
 // kernelPartition is the kernel's name of a partition of the disk, or "" where
 // the kernel does not know it as the plan has it.
 func kernelPartition(disk string, p PartitionPlan) string {
-	numbers, err := filepath.Glob("/sys/block/" + disk + "/*/partition")
+	numbers, err := filepath.Glob("/sys/block/" + disk + "/" + disk + "*/partition")
 	if err != nil {
 		return ""
 	}

@@ -49,9 +49,14 @@ func (o ProbeOptions) Probe(ctx context.Context, root string) (Facts, error) {
 			disks = append(disks, m.sysfsDisk(name))
 		}
 	}
-	m.readHolders()
-	live := m.liveDisks()
+	var live map[string]bool
+	var uses sync.WaitGroup
+	uses.Go(func() {
+		m.readHolders()
+		live = m.liveDisks()
+	})
 	m.readContents(ctx, o.Patience, disks)
+	uses.Wait()
 	for i := range disks {
 		m.addHolders(&disks[i])
 		disks[i].Live = live[disks[i].Name]
@@ -127,28 +132,33 @@ func (m *machine) list(p string) ([]string, error) {
 
 // compareNames puts sdb before sdaa and nvme2n1 before nvme10n1.
 func compareNames(a, b string) int {
-	key := func(s string) string {
-		var out strings.Builder
-		for i := 0; i < len(s); {
-			j := i
-			for j < len(s) && s[j] >= '0' && s[j] <= '9' {
-				j++
-			}
-			if j > i {
-				fmt.Fprintf(&out, "%020s", s[i:j])
-				i = j
-				continue
-			}
-			out.WriteByte(s[i])
-			i++
-		}
-		return out.String()
-	}
 	if isLetterName(a) && isLetterName(b) && len(a) != len(b) && a[:2] == b[:2] {
 		return len(a) - len(b)
 	}
-	return strings.Compare(key(a), key(b))
+	for a != "" && b != "" {
+		x, y := digits(a), digits(b)
+		if x == 0 || y == 0 {
+			if a[0] != b[0] {
+				return int(a[0]) - int(b[0])
+			}
+			a, b = a[1:], b[1:]
+			continue
+		}
+		// Of two numbers the one of more digits is larger, zeros in front aside.
+		m, n := strings.TrimLeft(a[:x], "0"), strings.TrimLeft(b[:y], "0")
+		if len(m) != len(n) {
+			return len(m) - len(n)
+		}
+		if c := strings.Compare(m, n); c != 0 {
+			return c
+		}
+		a, b = a[x:], b[y:]
+	}
+	return len(a) - len(b)
 }
+
+// digits is how many digits the text begins with.
+func digits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
 func isLetterName(s string) bool {
 	return len(s) > 2 && s[1] == 'd' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == ""

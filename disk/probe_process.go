@@ -37,11 +37,12 @@ func (m *machine) readProcesses(use func(device string, h Holder)) {
 		if pid == self {
 			continue
 		}
-		fds, err := m.list("/proc/" + pid + "/fd")
+		fds, err := os.ReadDir(m.path("/proc/" + pid + "/fd"))
 		if os.IsPermission(err) {
 			hidden++
 		}
-		for _, fd := range fds {
+		for _, entry := range fds {
+			fd := entry.Name()
 			target := m.link("/proc/" + pid + "/fd/" + fd)
 			if !strings.HasPrefix(target, "/dev/") {
 				continue

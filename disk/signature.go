@@ -19,34 +19,27 @@ const (
 	Unread = "unread"
 )
 
-// windowSize is how much of each end of a device is read in one go, and what
-// must be zero there for a device to be called blank.
+// windowSize is what must be zero at each end of a device for it to be called
+// blank.
 const windowSize = 1 << 20
+
+// pageSize is what is read for a magic: most formats are told by few places.
+const pageSize = 4 << 10
 
 // content is a disk, or a part of one, as the signature readers see it. Reads
 // outside it give nil; the first read error is kept, because a device that
 // cannot be read whole must not be called blank.
 type content struct {
 	r      io.ReaderAt
-	base   uint64 // of this part, from r's beginning
-	size   uint64 // bytes
-	sector uint64 // logical sector, bytes
-	head   []byte
-	tail   []byte
+	base   uint64            // of this part, from r's beginning
+	size   uint64            // bytes
+	sector uint64            // logical sector, bytes
+	pages  map[uint64][]byte // what was read, by its offset; nil: unreadable
 	err    error
 }
 
 func newContent(r io.ReaderAt, base, size uint64, sector uint32) *content {
-	c := &content{r: r, base: base, size: size, sector: uint64(sector)}
-	if c.sector == 0 {
-		c.sector = 512
-	}
-	c.head = c.read(0, min(size, windowSize))
-	if size > windowSize {
-		length := min(size-windowSize, windowSize)
-		c.tail = c.read(size-length, length)
-	}
-	return c
+	return &content{r: r, base: base, size: size, sector: max(uint64(sector), 512), pages: map[uint64][]byte{}}
 }
 
 // at returns n bytes at off, or nil where they are outside or unreadable.
@@ -54,13 +47,19 @@ func (c *content) at(off, n uint64) []byte {
 	if off > c.size || n > c.size-off {
 		return nil
 	}
-	if off+n <= uint64(len(c.head)) {
-		return c.head[off : off+n]
+	first := off / pageSize * pageSize
+	if off+n > first+pageSize {
+		return c.read(off, n)
 	}
-	if tail := c.size - uint64(len(c.tail)); len(c.tail) > 0 && off >= tail {
-		return c.tail[off-tail : off-tail+n]
+	page, known := c.pages[first]
+	if !known {
+		page = c.read(first, min(pageSize, c.size-first))
+		c.pages[first] = page
 	}
-	return c.read(off, n)
+	if page == nil {
+		return nil
+	}
+	return page[off-first : off-first+n]
 }
 
 func (c *content) read(off, n uint64) []byte {
@@ -79,8 +78,22 @@ func (c *content) is(off uint64, magic string) bool {
 	return string(c.at(off, uint64(len(magic)))) == magic
 }
 
-// blank reports whether both ends are zero.
-func (c *content) blank() bool { return allZero(c.head) && allZero(c.tail) }
+// blank reports whether both ends can be read, and are zero.
+func (c *content) blank() bool {
+	return c.zero(0, windowSize) && c.zero(c.size-min(c.size, windowSize), windowSize)
+}
+
+// zero reports whether the bytes from off on, as far as there are any, are zero.
+func (c *content) zero(off, n uint64) bool {
+	for end := min(c.size, off+n); off < end; {
+		step := min(64<<10, end-off)
+		if part := c.read(off, step); part == nil || !allZero(part) {
+			return false
+		}
+		off += step
+	}
+	return true
+}
 
 func allZero(b []byte) bool {
 	for len(b) >= 8 {

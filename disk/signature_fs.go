@@ -12,7 +12,7 @@ import (
 func readBtrfs(c *content) []Signature {
 	const magic = "_BHRfS_M"
 	for _, offset := range []uint64{64 << 10, 64 << 20} {
-		if offset > windowSize && !allZero(c.head) {
+		if offset > windowSize && !c.zero(0, windowSize) {
 			return nil
 		}
 		sb := c.at(offset, 4096)

@@ -3,6 +3,7 @@ package disk
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
 // A ZFS device has four labels of 256 KiB, two at each end: 8 KiB blank, 8 KiB
@@ -21,7 +22,11 @@ func readZFS(c *content) []Signature {
 		return nil
 	}
 	end := c.size &^ (zfsLabel - 1)
-	for _, offset := range []uint64{0, zfsLabel, end - 2*zfsLabel, end - zfsLabel} {
+	labels := []uint64{0, zfsLabel, end - 2*zfsLabel, end - zfsLabel}
+	if !slices.ContainsFunc(labels, func(label uint64) bool { return startsList(c.at(label+zfsPairs, 4)) }) {
+		return nil // no pool can be imported without its pairs
+	}
+	for _, offset := range labels {
 		if !hasUberblock(c, offset) {
 			continue
 		}
@@ -32,6 +37,12 @@ func readZFS(c *content) []Signature {
 		return []Signature{s}
 	}
 	return nil
+}
+
+// startsList reports whether a name-value list may begin so: its encoding,
+// native or XDR, its byte order, and two bytes that are not used.
+func startsList(b []byte) bool {
+	return len(b) == 4 && b[0] <= 1 && b[1] <= 1 && b[0]+b[1] > 0 && b[2] == 0 && b[3] == 0
 }
 
 // hasUberblock looks for an uberblock's magic, in either byte order, at each

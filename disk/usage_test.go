@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/anatol/smart.go"
 )
 
 func TestReadUsage(t *testing.T) {
@@ -55,17 +57,26 @@ func TestReadUsage(t *testing.T) {
 	}
 }
 
+func TestNVMeHealth(t *testing.T) {
+	log := smart.NvmeSMARTLog{Temperature: 311, PercentUsed: 3}
+	log.PowerOnHours.Val[0], log.MediaErrors.Val[0] = 12400, 2
+	want := Health{Passed: true, TemperatureC: 38, PowerOnHours: 12400, WornPercent: 3, MediaErrors: 2}
+	if got := nvmeHealth(&log); got != want {
+		t.Errorf("nvmeHealth = %+v, want %+v", got, want)
+	}
+	log.CritWarning, log.Temperature = 1<<2, 0 // reliability degraded
+	want.Passed, want.TemperatureC = false, 0
+	if got := nvmeHealth(&log); got != want {
+		t.Errorf("with a critical warning = %+v, want %+v", got, want)
+	}
+}
+
 func TestParseHealth(t *testing.T) {
 	for name, c := range map[string]struct {
 		json string
 		want Health
 		err  string
 	}{
-		"nvme": {
-			`{"smart_status":{"passed":true},"temperature":{"current":38},"power_on_time":{"hours":12400},
-			"nvme_smart_health_information_log":{"percentage_used":3,"media_errors":0}}`,
-			Health{Passed: true, TemperatureC: 38, PowerOnHours: 12400, WornPercent: 3}, "",
-		},
 		"ata": {
 			`{"smart_status":{"passed":false},"temperature":{"current":31},"ata_smart_attributes":{"table":[
 			{"id":5,"value":90,"raw":{"value":16}},{"id":197,"value":100,"raw":{"value":2}}]}}`,

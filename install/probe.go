@@ -16,6 +16,7 @@ import (
 	"hvinstall/osimage"
 	"hvinstall/osimage/nixos"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
@@ -40,17 +41,30 @@ func Probe(ctx context.Context) (Facts, error) {
 	if f.OS == "" {
 		f.OS = parseOSRelease(text("/usr/lib/os-release"))
 	}
-	f.Modules = nixos.DriverModules(os.DirFS("/"))
 	mounts, err := host.Mounts()
 	if err != nil {
 		return Facts{}, err
 	}
 	f.Live = isLive(mounts)
-	if f.Disks, err = disk.Probe(ctx, "/"); err != nil {
-		return Facts{}, fmt.Errorf("looking at the disks: %w", err)
-	}
-	if f.Network, err = bridge.Probe(ctx); err != nil {
-		return Facts{}, fmt.Errorf("looking at the network: %w", err)
+	var side errgroup.Group
+	side.Go(func() (err error) {
+		if f.Disks, err = disk.Probe(ctx, "/"); err != nil {
+			return fmt.Errorf("looking at the disks: %w", err)
+		}
+		return nil
+	})
+	side.Go(func() error {
+		f.Modules = nixos.DriverModules(os.DirFS("/"))
+		return nil
+	})
+	side.Go(func() (err error) {
+		if f.Network, err = bridge.Probe(ctx); err != nil {
+			return fmt.Errorf("looking at the network: %w", err)
+		}
+		return nil
+	})
+	if err := side.Wait(); err != nil {
+		return Facts{}, err
 	}
 	f.LiveImage, err = probeLiveImage()
 	return f, err

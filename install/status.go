@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -18,6 +19,8 @@ import (
 	"hvinstall/net/bridge"
 	"hvinstall/step"
 	"hvinstall/vmstore"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Status is the whole host against its layout. Its JSON form is API.
@@ -82,17 +85,18 @@ type ExportStatus struct {
 
 // ReadStatus looks at the host. It writes nothing, and says what it could not
 // see without root.
-func ReadStatus(ctx context.Context, l *configs.Layout, facts Facts) Status {
+func ReadStatus(ctx context.Context, l *configs.Layout) (Status, error) {
+	health := askHealth(ctx, l)
+	facts, err := probeAll(ctx, l)
+	if err != nil {
+		return Status{}, err
+	}
 	plan := Make(Input{Layout: l, Facts: facts})
 	s := Status{Hostname: l.Hostname, Taken: facts.Taken, Root: facts.Root, Boot: readBootReport()}
 	var wait sync.WaitGroup
 	side := func(f func()) {
 		wait.Add(1)
 		go func() { defer wait.Done(); f() }()
-	}
-	s.Disks = make([]DiskStatus, len(plan.Disk.Disks))
-	for i, d := range plan.Disk.Disks {
-		side(func() { s.Disks[i] = diskStatus(ctx, d) })
 	}
 	s.Volumes = make([]VolumeStatus, len(plan.Crypt.Volumes))
 	for i, v := range plan.Crypt.Volumes {
@@ -103,9 +107,12 @@ func ReadStatus(ctx context.Context, l *configs.Layout, facts Facts) Status {
 		side(func() { s.Pools[i] = poolStatus(f) })
 	}
 	var found []step.Found
-	steps, err := plan.Steps(Env{Keyring: &crypt.Keyring{}, Binary: "/proc/self/exe"})
+	steps, err := plan.Steps(Env{Keyring: &crypt.Keyring{OneProof: true}, Binary: "/proc/self/exe"})
 	if err == nil {
-		side(func() { found, err = step.Look(ctx, steps, len(steps)) })
+		side(func() { found, err = step.Look(ctx, steps, step.LookSide) })
+	}
+	for _, d := range plan.Disk.Disks {
+		s.Disks = append(s.Disks, diskStatus(d, health))
 	}
 	wait.Wait()
 	if l.Network != nil {
@@ -121,17 +128,62 @@ func ReadStatus(ctx context.Context, l *configs.Layout, facts Facts) Status {
 		s.Unseen = append(s.Unseen, strings.Split(err.Error(), "\n")...)
 	}
 	s.differs(plan, steps, found)
-	return s
+	return s, nil
 }
 
-func diskStatus(ctx context.Context, d disk.DiskPlan) DiskStatus {
+// probeAll is Probe and ProbeVMs side by side, which an installed host allows:
+// its VMs are where its root is.
+func probeAll(ctx context.Context, l *configs.Layout) (Facts, error) {
+	var vms Facts
+	var side errgroup.Group
+	side.Go(func() error { return vms.probeVMs(ctx, l, "/") })
+	facts, err := Probe(ctx)
+	if err = errors.Join(err, side.Wait()); err != nil {
+		return Facts{}, err
+	}
+	if root(Input{Layout: l, Facts: facts}) != "/" { // the live system
+		return facts, facts.ProbeVMs(ctx, l)
+	}
+	facts.VMs = vms.VMs
+	return facts, nil
+}
+
+// askHealth asks the layout's disks, by their by-id names, while all the rest
+// is read: a disk takes its time to answer.
+func askHealth(ctx context.Context, l *configs.Layout) map[string]chan disk.Health {
+	var ids []string
+	if l.OS != nil {
+		ids = append(ids, l.OS.Disk.ID)
+	}
+	for _, p := range l.Pools {
+		for _, d := range p.Disks {
+			ids = append(ids, d.ID)
+		}
+	}
+	health := map[string]chan disk.Health{}
+	for _, id := range ids {
+		device, err := filepath.EvalSymlinks(id)
+		if err != nil {
+			continue // it is not there
+		}
+		answer := make(chan disk.Health, 1)
+		health[id] = answer
+		go func() { answer <- disk.ReadHealth(ctx, device) }()
+	}
+	return health
+}
+
+func diskStatus(d disk.DiskPlan, health map[string]chan disk.Health) DiskStatus {
 	s := DiskStatus{Name: d.Name, ID: d.ID, Present: d.Disk.Name != "", Model: d.Disk.Model, Size: d.Disk.Size}
+	answer, asked := health[d.ID]
 	switch {
 	case !s.Present:
 	case d.Role == disk.RoleKey:
 		s.Health = disk.Health{Unavailable: "a stick has no SMART"}
-	default:
-		s.Health = disk.ReadHealth(ctx, d.Disk.Name)
+	case asked:
+		s.Health = <-answer
+	default: // it has come meanwhile
+		s.Health = disk.Health{Unavailable: "not asked"}
 	}
 	return s
 }

@@ -11,10 +11,14 @@ import (
 // ProbeVMs adds what libvirt and the VM store are like, which takes a layout
 // to know where to look.
 func (f *Facts) ProbeVMs(ctx context.Context, l *configs.Layout) error {
+	return f.probeVMs(ctx, l, root(Input{Layout: l, Facts: *f}))
+}
+
+func (f *Facts) probeVMs(ctx context.Context, l *configs.Layout, root string) error {
 	if len(l.VMs) == 0 {
 		return nil
 	}
-	facts, err := vmstore.Probe(ctx, l.VMPlan, root(Input{Layout: l, Facts: *f}))
+	facts, err := vmstore.Probe(ctx, l.VMPlan, root)
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (p Plan) bootDiffers(ctx context.Context, boot Boot) (string, error) {
 		return why, err
 	}
 	for _, v := range versions {
-		if why, err := boot.Differs(ctx, v); err != nil || why != "" {
+		if why, err := boot.Differs(v); err != nil || why != "" {
 			return why, err
 		}
 	}

@@ -85,14 +85,14 @@ func (b Boot) options() string {
 
 // inputs is computed anew each time: from boot.json, the command line, the
 // kernel, its modules' index and the binary.
-func (b Boot) inputs(ctx context.Context, version string) (string, error) {
+func (b Boot) inputs(version string) (string, error) {
 	config, err := os.ReadFile(filepath.Join(b.Root, "etc/hvinstall/boot.json"))
 	if err != nil {
 		return "", err
 	}
 	parts := [][]byte{config, []byte(b.options())}
 	for _, file := range []string{b.image(version), filepath.Join(b.Root, "lib/modules", version, "modules.dep"), filepath.Join(b.Root, BinaryPath)} {
-		have, err := fingerprint(ctx, file)
+		have, err := fingerprint(file)
 		if err != nil {
 			return "", err
 		}
@@ -102,7 +102,7 @@ func (b Boot) inputs(ctx context.Context, version string) (string, error) {
 }
 
 // Differs says why a kernel has no current entry; empty: it has one.
-func (b Boot) Differs(ctx context.Context, version string) (string, error) {
+func (b Boot) Differs(version string) (string, error) {
 	all, err := entries(b.esp())
 	if err != nil {
 		return "", err
@@ -111,7 +111,7 @@ func (b Boot) Differs(ctx context.Context, version string) (string, error) {
 	if !found {
 		return "kernel " + version + " has no boot entry", nil
 	}
-	want, err := b.inputs(ctx, version)
+	want, err := b.inputs(version)
 	if err != nil {
 		return "", err
 	}
@@ -124,7 +124,7 @@ func (b Boot) Differs(ctx context.Context, version string) (string, error) {
 // AddKernel gives a kernel a boot entry, and keeps the entry before it. One
 // whose entry is current already is left alone.
 func (b Boot) AddKernel(ctx context.Context, version string, report step.Reporter) error {
-	why, err := b.Differs(ctx, version)
+	why, err := b.Differs(version)
 	if err != nil || why == "" {
 		return err
 	}
@@ -142,7 +142,7 @@ func (b Boot) AddKernel(ctx context.Context, version string, report step.Reporte
 	if last, found := newest(all, version); found {
 		e.Generation = last.Generation + 1
 	}
-	if e.Inputs, err = b.inputs(ctx, version); err != nil {
+	if e.Inputs, err = b.inputs(version); err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp("", "hvinstall-initrd-")

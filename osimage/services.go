@@ -51,11 +51,15 @@ func (p Plan) notEnabled(ctx context.Context, root string) ([]string, error) {
 	if _, err := os.Stat(filepath.Join(root, "etc/systemd/system")); err != nil {
 		return p.Enable, nil //nolint:nilerr // nothing is unpacked yet
 	}
+	units := slices.DeleteFunc(slices.Clone(p.Enable), func(unit string) bool { return isWanted(root, unit) })
+	if len(units) == 0 {
+		return nil, nil
+	}
 	argv := []string{"systemctl", "is-enabled"}
 	if root != "/" {
 		argv = append(argv, "--root="+root)
 	}
-	out, err := host.Cmd{Argv: append(argv, p.Enable...)}.Output(ctx)
+	out, err := host.Cmd{Argv: append(argv, units...)}.Output(ctx)
 	var failed *host.CommandError
 	if err != nil && (!errors.As(err, &failed) || failed.ExitCode() < 0) {
 		return nil, err
@@ -63,16 +67,27 @@ func (p Plan) notEnabled(ctx context.Context, root string) ([]string, error) {
 	// One line for each unit, in order, whatever the exit code; fewer lines
 	// mean that a unit is not there.
 	lines := strings.Fields(string(out))
-	if len(lines) != len(p.Enable) {
-		return p.Enable, nil
+	if len(lines) != len(units) {
+		return units, nil
 	}
 	var missing []string
-	for i, unit := range p.Enable {
+	for i, unit := range units {
 		if lines[i] != "enabled" && lines[i] != "alias" {
 			missing = append(missing, unit)
 		}
 	}
 	return missing, nil
+}
+
+// isWanted reports whether another unit wants this one by a link, which is what
+// enabling most units means (systemd.unit(5), WantedBy=). Asking systemctl
+// takes longer than all else that is looked at.
+func isWanted(root, unit string) bool {
+	links, err := filepath.Glob(filepath.Join(root, "etc/systemd/system/*.wants", unit))
+	return err == nil && slices.ContainsFunc(links, func(link string) bool {
+		target, err := os.Readlink(link)
+		return err == nil && target != os.DevNull
+	})
 }
 
 // mountPointsStep makes the mount points, and those of the pools immutable:

@@ -7,37 +7,32 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc32"
 	"os"
 )
 
 // sumFile computes the sha256 of a file: of an image that somebody else made.
 func sumFile(ctx context.Context, path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
 	h := sha256.New()
-	if _, err := hashFile(ctx, h, path); err != nil {
+	if err := copyContext(ctx, h, file, func(int64) {}); err != nil {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// fingerprint tells whether a file of this host's is still the one that it was.
-// It guards against nobody, and is looked at by every status: so it is a CRC,
-// which processors compute as fast as they read, and the size.
-func fingerprint(ctx context.Context, path string) (string, error) {
-	h := crc32.New(crc32.MakeTable(crc32.Castagnoli))
-	size, err := hashFile(ctx, h, path)
-	return fmt.Sprintf("%d-%08x", size, h.Sum32()), err
-}
-
-func hashFile(ctx context.Context, h hash.Hash, path string) (size int64, err error) {
-	file, err := os.Open(path)
+// fingerprint tells whether a file of this host's is still the one that it was,
+// as make does: by its size and when it was written. It guards against nobody,
+// and is looked at by every status.
+func fingerprint(path string) (string, error) {
+	info, err := os.Stat(path)
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	defer file.Close()
-	err = copyContext(ctx, h, file, func(n int64) { size = n })
-	return size, err
+	return fmt.Sprintf("%d-%d", info.Size(), info.ModTime().UnixNano()), nil
 }
 
 // sameContent compares two files, of which most often one is the other.

@@ -1,9 +1,11 @@
 package osimage
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 )
 
 func TestSameContent(t *testing.T) {
@@ -32,11 +34,23 @@ func TestSameContent(t *testing.T) {
 
 func TestFingerprint(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "vmlinuz")
-	// CRC-32C of "123456789" is e3069283.
-	if err := os.WriteFile(path, []byte("123456789"), 0o600); err != nil {
-		t.Fatal(err)
+	written := time.Unix(1700000000, 5)
+	seen := map[string]string{}
+	for name, change := range map[string]func() error{
+		"as made":                 func() error { return nil },
+		"other size":              func() error { return os.WriteFile(path, []byte("1234567890"), 0o600) },
+		"same size, a tick later": func() error { return os.Chtimes(path, written, written.Add(time.Nanosecond)) },
+	} {
+		if err := errors.Join(os.WriteFile(path, []byte("123456789"), 0o600), os.Chtimes(path, written, written), change()); err != nil {
+			t.Fatal(err)
+		}
+		got, err := fingerprint(path)
+		if err != nil || seen[got] != "" {
+			t.Errorf("%s: fingerprint = %q, %v, as %q", name, got, err, seen[got])
+		}
+		seen[got] = name
 	}
-	if got, err := fingerprint(t.Context(), path); err != nil || got != "9-e3069283" {
-		t.Errorf("fingerprint = %q, %v, want 9-e3069283", got, err)
+	if got, err := fingerprint(path + ".none"); err == nil {
+		t.Errorf("of no file: %q, want an error", got)
 	}
 }

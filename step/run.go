@@ -193,18 +193,32 @@ func (p *reporter) Warn(format string, args ...any) {
 	p.runner.emit(Event{Kind: StepWarning, Step: p.step.ID, Title: p.step.Title, Message: fmt.Sprintf(format, args...)})
 }
 
-// Look checks every step without doing any, side by side, and returns the
-// states in the steps' order. It is a run without Do: what --dry-run and
-// status show.
+// LookSide is how many steps to look at side by side: some wait for a disk or a
+// program, and more threads than these for each other.
+const LookSide = 8
+
+// Look checks every step without doing any, side by side where CheckAfter
+// allows it, and returns the states in the steps' order. It is a run without
+// Do: what --dry-run and status show.
 func Look(ctx context.Context, steps []Step, side int) ([]Found, error) {
 	found := make([]Found, len(steps))
 	errs := make([]error, len(steps))
 	slots := make(chan struct{}, max(side, 1))
+	looked := make(map[string]chan struct{}, len(steps))
+	for _, s := range steps {
+		looked[s.ID] = make(chan struct{})
+	}
 	var wait sync.WaitGroup
 	for i, s := range steps {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
+			defer close(looked[s.ID])
+			for _, id := range s.CheckAfter {
+				if before, there := looked[id]; there {
+					<-before
+				}
+			}
 			slots <- struct{}{}
 			defer func() { <-slots }()
 			state, why, err := s.Check(ctx)

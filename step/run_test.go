@@ -3,9 +3,12 @@ package step
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -212,5 +215,24 @@ func TestJournalIsJSONLines(t *testing.T) {
 	}
 	if lines := strings.Count(b.String(), "\n"); lines != 2 {
 		t.Errorf("%d lines, want 2 without progress:\n%s", lines, b.String())
+	}
+}
+
+func TestLookKeepsTheOrder(t *testing.T) {
+	var seen atomic.Bool
+	look := func(id string, check func() string, after ...string) Step {
+		return Step{ID: id, CheckAfter: after, Check: func(context.Context) (State, string, error) { return Done, check(), nil }}
+	}
+	steps := []Step{
+		look("read", func() string { runtime.Gosched(); seen.Store(true); return "" }),
+		look("aside", func() string { return "" }),
+		look("use", func() string { return fmt.Sprint(seen.Load()) }, "read", "a step of another part"),
+	}
+	for range 100 {
+		seen.Store(false)
+		found, err := Look(t.Context(), steps, 4)
+		if err != nil || found[2].Step != "use" || found[2].Why != "true" {
+			t.Fatalf("Look = %+v, %v; want use looked at after read", found, err)
+		}
 	}
 }

@@ -40,6 +40,9 @@ type Step struct {
 	Wipes  []string // by-id names of the disks whose old content it destroys
 	Detail []string // lines shown in the preview below the title
 	After  []string // IDs of steps that must be done before this one starts
+	// CheckAfter are IDs of steps whose Check finds what this one's Check looks
+	// with; for where steps are only looked at, and After counts for nothing.
+	CheckAfter []string
 	// Contained keeps a failure to the steps that wait for this one; others go
 	// on. One VM that cannot be started is no reason to leave the next one off.
 	Contained bool

@@ -66,7 +66,7 @@ func (r session) steps(ctx context.Context) int {
 	if err != nil {
 		return r.fail(err)
 	}
-	found, err := step.Look(ctx, steps, lookSide)
+	found, err := step.Look(ctx, steps, step.LookSide)
 	if err != nil {
 		return r.fail(err)
 	}
@@ -119,9 +119,6 @@ func (r session) steps(ctx context.Context) int {
 	}
 	return r.do(ctx, steps)
 }
-
-// lookSide is how many steps are looked at side by side.
-const lookSide = 8
 
 func (r session) nothingToDo(steps int) int {
 	if r.json {

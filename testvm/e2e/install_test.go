@@ -120,6 +120,7 @@ func (c console) isAsTheLayoutWants() {
 	c.has("the stick is not mounted", "findmnt -n -t vfat -o TARGET", "/efi")
 	c.hasNot("the stick is not mounted", "findmnt -n -t vfat -o SOURCE", "sd")
 	c.has("nothing to do", "hvinstall --plan /etc/hvinstall/layout.yaml", "nothing to do")
+	c.has("the disks' health", "hvinstall status", "healthy, 50 °C")
 	c.has("status without root", "runuser -u snyssen -- hvinstall status; true", "192.168.1.")
 	c.has("the layout's secrets are root's", "runuser -u snyssen -- cat /etc/hvinstall/layout.public.yaml", "$y$hidden")
 	c.t.Log(c.run("time hvinstall status >/dev/null; systemd-analyze; systemd-analyze blame | head -15"))
