@@ -14,8 +14,11 @@ TOOLS         := $(CURDIR)/.tools/bin
 GOLANGCI_LINT := $(TOOLS)/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
-# Suites add their targets in mk/<area>.mk, and their names here.
-CHECK_SUITES :=
+# The suites are in mk/<area>.mk; those joined by + run side by side.
+CHECK := lint build test reproducible test-disk-loop test-loop test-net test-nix test-osimage-loop \
+	test-guest+test-guest-interrupted test-initrd+test-vms test-osimage-guest+test-nfs-guest test-e2e
+CHECK_LONG := test-discover-guest test-console-guest test-recovery-guest test-guest-long \
+	test-netboot test-os-image-again
 
 .PHONY: help build test lint check check-long reproducible fuzz bench clean
 
@@ -47,10 +50,10 @@ reproducible: ## the binary built twice, from two folders, is the same
 include $(wildcard mk/*.mk)
 
 check: ## every suite there is, stages timed (the README's test command)
-	@bash mk/stages.sh lint build test reproducible $(CHECK_SUITES)
+	@bash mk/stages.sh $(CHECK)
 
 check-long: ## what takes longer: the whole matrices
-	@bash mk/stages.sh $(CHECK_LONG_SUITES)
+	@bash mk/stages.sh $(CHECK_LONG)
 
 clean: ## remove what was built
 	rm -rf bin build

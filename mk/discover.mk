@@ -1,8 +1,5 @@
 # The machine's facts: captures in guests, fuzzing, and how long discover takes.
 
-CHECK_SUITES += test-disk-loop
-CHECK_LONG_SUITES += test-discover-guest
-
 FUZZTIME ?= 5m
 
 .PHONY: test-discover-guest test-disk-loop fuzz-discover machines bench-discover

@@ -1,9 +1,6 @@
 # Disks, LUKS volumes and sticks: in QEMU guests with Debian's kernel, and on
 # loop devices of this machine's.
 
-CHECK_SUITES += test-loop test-guest test-guest-interrupted
-CHECK_LONG_SUITES += test-console-guest test-recovery-guest test-guest-long
-
 .PHONY: test-loop test-guest test-guest-interrupted test-guest-long test-recovery-guest bench-disks
 
 test-loop: ## btrfs, tables and sticks on loop devices (root)

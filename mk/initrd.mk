@@ -1,7 +1,5 @@
 # The initramfs: guests that boot it, and how long that takes.
 
-CHECK_SUITES += test-initrd
-
 .PHONY: test-initrd bench-boot fuzz-initrd
 
 test-initrd: ## the initramfs of Debian's kernel, and every way a boot can go, in guests

@@ -1,8 +1,6 @@
 # The bridge and NFS. These need root: network namespaces, and a guest with
 # Debian's kernel for the NFS server.
 
-CHECK_SUITES += test-net test-nfs-guest
-
 .PHONY: test-net test-nfs-guest bench-net
 
 test-net: ## br0 in network namespaces: DHCP, IPv6, TCP, rollback, networkd (root)

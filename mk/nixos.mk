@@ -1,7 +1,5 @@
 # NixOS: what the generated modules say, by Nix itself (nix-bin).
 
-CHECK_SUITES += test-nix
-
 .PHONY: test-nix fuzz-nix
 
 test-nix: ## the NixOS modules evaluated by nix-instantiate

@@ -9,7 +9,7 @@ os-image: ## the hypervisor's Debian root as a squashfs (needs root, mmdebstrap)
 live: build os-image ## build/live.img, the live stick (written without root)
 	bash mk/live.sh $(OS_IMAGE) build/live.img
 
-.PHONY: test-e2e test-e2e-long test-osimage-loop
+.PHONY: test-e2e test-osimage-loop
 test-osimage-loop: os-image ## the image is unpacked with all it has (root, loop devices)
 	go test -tags loop -count=1 ./osimage/...
 
@@ -18,9 +18,6 @@ E2E_TIMEOUT ?= 60m
 test-e2e: export HVINSTALL_SLOW ?= 2
 test-e2e: live ## from blank disks to a running VM and back, and what may go wrong, in UEFI guests
 	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -parallel 2 -v ./testvm/e2e
-
-test-e2e-long: live ## the same with ten power cuts
-	HVINSTALL_E2E_CUTS=10 go test -tags e2e -count=1 -timeout 4h -v -run 'TestPowerCuts' ./testvm/e2e
 
 .PHONY: test-os-image-again
 test-os-image-again: os-image ## the OS image built again, in another folder, is the same (root)
@@ -34,10 +31,6 @@ test-netboot: live ## a machine that starts from the network, by iPXE, and insta
 bench-unpack: ## unpacking the image, against unsquashfs alone on the same file system (root)
 	go test -tags loop -run '^$$' -bench Unpack -benchtime 3x ./osimage
 
-CHECK_SUITES += test-osimage-loop test-e2e
-CHECK_LONG_SUITES += test-e2e-long test-netboot test-os-image-again
-
 test-osimage-guest: ## boot entries on a real ESP (a small QEMU guest)
 	go test -tags guest -count=1 -run TestInGuest ./osimage
 
-CHECK_SUITES += test-osimage-guest

@@ -1,27 +1,53 @@
 #!/usr/bin/env bash
 # Runs make targets one after the other, times each, and ends with a table.
-# A failing stage does not hide the later ones.
+# Targets joined by + run side by side: a guest keeps little more than one core
+# busy. A failing stage does not hide the later ones.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build/stages
 names=() results=() times=()
 failed=0 started=$SECONDS
-for stage in "$@"; do
-	echo "=== $stage"
-	t=$SECONDS
-	if make --no-print-directory "$stage" 2>&1 | tee "build/stages/$stage.log"; then
-		results+=(ok)
-	else
-		results+=(FAILED)
-		failed=$((failed + 1))
-	fi
-	names+=("$stage") times+=($((SECONDS - t)))
+
+note() { # name result seconds
+	names+=("$1") results+=("$2") times+=("$3")
+	[ "$2" = ok ] || failed=$((failed + 1))
+}
+
+alone() { # name
+	local t=$SECONDS result=FAILED
+	echo "=== $1"
+	if make --no-print-directory "$1" 2>&1 | tee "build/stages/$1.log"; then result=ok; fi
+	note "$1" "$result" $((SECONDS - t))
+}
+
+together() { # name...
+	local name t=$SECONDS
+	echo "=== side by side: $*"
+	for name; do
+		(
+			result=FAILED
+			if make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
+			echo "$result $((SECONDS - t))" >"build/stages/$name.result"
+		) &
+	done
+	wait
+	for name; do
+		echo "=== $name"
+		cat "build/stages/$name.log"
+		# shellcheck disable=SC2046 # two words
+		note "$name" $(cat "build/stages/$name.result")
+	done
+}
+
+for stage; do
+	IFS=+ read -ra lanes <<<"$stage"
+	if [ ${#lanes[@]} = 1 ]; then alone "$stage"; else together "${lanes[@]}"; fi
 done
 echo
-echo "stage                seconds  result"
+echo "stage                 seconds  result"
 for i in "${!names[@]}"; do
-	printf '%-20s %7d  %s\n' "${names[$i]}" "${times[$i]}" "${results[$i]}"
+	printf '%-22s %6d  %s\n' "${names[$i]}" "${times[$i]}" "${results[$i]}"
 done
-printf '%-20s %7d\n' total $((SECONDS - started))
+printf '%-22s %6d\n' total $((SECONDS - started))
 printf '%d passed, %d failed\n' $((${#names[@]} - failed)) "$failed"
 [ "$failed" -eq 0 ]

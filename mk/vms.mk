@@ -1,7 +1,5 @@
 # VMs: tests against a real libvirtd, and the speed of the image pipeline.
 
-CHECK_SUITES += test-vms
-
 .PHONY: test-vms bench-vms
 
 test-vms: ## VMs against a real libvirtd with QEMU under TCG, in name spaces of its own (root)
