@@ -71,6 +71,7 @@ type Signature struct {
 	Label string `json:"label,omitempty"`
 	// Subsystem is LUKS2's, "hvinstall" where hvinstall formatted the volume.
 	Subsystem string `json:"subsystem,omitempty"`
+	Cipher    string `json:"cipher,omitempty"`  // LUKS1's, as aes-xts-plain64
 	Offset    uint64 `json:"offset,omitempty"`  // bytes from the device's beginning
 	Members   int    `json:"members,omitempty"` // devices of a btrfs, md or ZFS, where the signature tells
 }

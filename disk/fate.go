@@ -113,12 +113,13 @@ func (p *planner) adopt(w want, dp *DiskPlan) (missing string) {
 		table.GUID = gpt.UUID
 	}
 	var volumes, esps int
+	var volume Signature
 	for _, part := range dp.Disk.Partitions {
 		have := PartitionPlan{
 			Number: part.Number, Label: part.Label, Type: part.Type, GUID: part.GUID, Start: part.Start, Size: part.Size,
 		}
 		if luks, found := find(part.Signatures, "luks2", "luks1"); found {
-			volumes++
+			volumes, volume = volumes+1, luks
 			have.Format = "luks"
 			dp.VolumeUUID, dp.VolumeExists, dp.VolumeDevice = luks.UUID, true, have.Device()
 			dp.VolumeSize = part.Size - min(part.Size, luksHeader)
@@ -129,7 +130,7 @@ func (p *planner) adopt(w want, dp *DiskPlan) (missing string) {
 		table.Partitions = append(table.Partitions, have)
 	}
 	if luks, found := find(dp.Disk.Signatures, "luks2", "luks1"); found && volumes == 0 && w.role == RolePool {
-		volumes++ // LUKS on the whole disk, without a table
+		volumes, volume = 1, luks // LUKS on the whole disk, without a table
 		dp.VolumeUUID, dp.VolumeExists, dp.VolumeDevice = luks.UUID, true, dp.ID
 		dp.VolumeSize = dp.Disk.Size - min(dp.Disk.Size, luksHeader)
 	}
@@ -138,6 +139,8 @@ func (p *planner) adopt(w want, dp *DiskPlan) (missing string) {
 		return "no LUKS volume is on the disk"
 	case volumes > 1:
 		return fmt.Sprintf("%d LUKS volumes are on the disk, and one is expected", volumes)
+	case volume.Cipher != "" && !strings.HasSuffix(volume.Cipher, "-xts-plain64"):
+		return "its LUKS1 volume is encrypted by " + volume.Cipher + ", and hvinstall opens only those of xts-plain64: cryptsetup reencrypt changes that"
 	case w.role == RoleOS && esps != 1:
 		return fmt.Sprintf("%d EFI system partitions are on the disk, and one is expected", esps)
 	}

@@ -135,6 +135,10 @@ func TestRefusals(t *testing.T) {
 			in.Layout.Pools[0].Adopt = true
 			in.Facts.Disks[1].Signatures = []Signature{{Type: "ext4"}}
 		}, "adopt", "no LUKS volume"},
+		"adopt an old cipher": {func(in *Input) {
+			in.Layout.Pools[0].Adopt = true
+			in.Facts.Disks[1].Signatures = []Signature{{Type: "luks1", Cipher: "aes-cbc-essiv:sha256"}}
+		}, "adopt", "aes-cbc-essiv:sha256"},
 		"erasing live is no": {func(in *Input) {
 			in.Facts.Disks[1].Signatures = []Signature{{Type: "iso9660"}}
 			in.Facts.Disks[1].Live = true

@@ -131,7 +131,7 @@ var images = []struct {
 }{
 	{
 		"luks1", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks1 --iter-time 1 --uuid 11111111-2222-3333-4444-555555555555 $F -",
-		[]Signature{{Type: "luks1", UUID: "11111111-2222-3333-4444-555555555555"}},
+		[]Signature{{Type: "luks1", UUID: "11111111-2222-3333-4444-555555555555", Cipher: "aes-xts-plain64"}},
 	},
 	{
 		"luks2", "cryptsetup-bin", 32 << 20, "echo -n x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --iter-time 1 --label cryptroot --subsystem hvinstall --uuid 11111111-2222-3333-4444-555555555555 $F -",

@@ -24,11 +24,11 @@ func luksSignature(c *content, offset uint64) []Signature {
 	if h == nil {
 		return nil
 	}
-	s := Signature{Type: "luks1", UUID: text(h[168:208]), Offset: offset}
+	s := Signature{UUID: text(h[168:208]), Offset: offset}
 	if binary.BigEndian.Uint16(h[6:]) >= 2 {
-		s.Type = "luks2"
-		s.Label = text(h[24:72])
-		s.Subsystem = text(h[208:256])
+		s.Type, s.Label, s.Subsystem = "luks2", text(h[24:72]), text(h[208:256])
+	} else {
+		s.Type, s.Cipher = "luks1", text(h[8:40])+"-"+text(h[40:72])
 	}
 	return []Signature{s}
 }
