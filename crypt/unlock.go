@@ -62,7 +62,14 @@ func (e *NoKeyFitsError) Error() string {
 // adopted volume, whose passphrase may be its own, is always tried. argon2id
 // runs side by side within the memory that is available.
 func Unlock(ctx context.Context, volumes []VolumePlan, keys []Key) []Opened {
-	u := unlocker{memory: semaphore.NewWeighted(availableMemory()), results: make([]Opened, len(volumes)), volumes: volumes}
+	return UnlockTelling(ctx, volumes, keys, func(int, Opened) {})
+}
+
+// UnlockTelling is Unlock for who cannot wait for the last: it tells of each
+// volume, by its place, as soon as a key has opened it. tell is called by
+// several goroutines.
+func UnlockTelling(ctx context.Context, volumes []VolumePlan, keys []Key, tell func(int, Opened)) []Opened {
+	u := unlocker{memory: semaphore.NewWeighted(availableMemory()), results: make([]Opened, len(volumes)), volumes: volumes, tell: tell}
 	u.memoryTotal = availableMemory()
 	for i, v := range volumes {
 		u.results[i] = Opened{Mapping: v.Mapping, Slot: -1, Err: &NoKeyFitsError{Mapping: v.Mapping, Device: v.Device}}
@@ -93,6 +100,7 @@ type unlocker struct {
 	results     []Opened
 	memory      *semaphore.Weighted
 	memoryTotal int64
+	tell        func(int, Opened)
 }
 
 // wantsKey reports whether another key may help a volume.
@@ -108,6 +116,9 @@ func (u *unlocker) each(ctx context.Context, indexes []int, keys []Key) {
 		go func() {
 			defer wait.Done()
 			u.one(ctx, i, keys)
+			if r := u.results[i]; r.Err == nil && !r.Already {
+				u.tell(i, r)
+			}
 		}()
 	}
 	wait.Wait()

@@ -88,6 +88,11 @@ func TestPassphraseOpensAllSeven(t *testing.T) {
 	}
 	said, r := booted(t, vm)
 	wantAll(t, said, r, "the passphrase")
+	for n := 1; n <= 7; n++ { // each as it opens
+		if line := fmt.Sprintf("%d of 7 volumes open, by the passphrase", n); !strings.Contains(vm.Transcript(), line) {
+			t.Errorf("nobody is told %q:\n%s", line, vm.Transcript())
+		}
+	}
 	if text := vm.Transcript(); strings.Contains(text, "horse") || strings.Contains(text, "wrong\r") {
 		t.Errorf("what was typed is on the console:\n%s", text)
 	}

@@ -126,17 +126,38 @@ func (o *opening) start(attempts []attempt) {
 		o.hw.trials.began()
 		guard(o.con, func() {
 			defer o.hw.trials.ended()
-			volumes, ciphers := make([]crypt.VolumePlan, len(batch)), make([]string, len(batch))
-			for i, a := range batch {
-				ciphers[i] = a.device.cipher
-				volumes[i] = crypt.VolumePlan{
-					Mapping: a.volume.Mapping, Device: a.device.path(), DiskID: a.volume.DiskID,
-					Pool: a.volume.Pool, UUID: a.volume.UUID, Adopted: a.volume.Adopted,
-				}
-			}
-			o.hw.loader.loadCiphers(ciphers...)
-			o.results <- result{batch, crypt.Unlock(context.Background(), volumes, []crypt.Key{k.Key})}
+			o.try(k, batch)
 		})
+	}
+}
+
+// try tries a key. By a passphrase each volume takes seconds: of that the loop
+// hears as each opens.
+func (o *opening) try(k *key, batch []attempt) {
+	volumes, ciphers := make([]crypt.VolumePlan, len(batch)), make([]string, len(batch))
+	for i, a := range batch {
+		ciphers[i] = a.device.cipher
+		volumes[i] = crypt.VolumePlan{
+			Mapping: a.volume.Mapping, Device: a.device.path(), DiskID: a.volume.DiskID,
+			Pool: a.volume.Pool, UUID: a.volume.UUID, Adopted: a.volume.Adopted,
+		}
+	}
+	o.hw.loader.loadCiphers(ciphers...)
+	var told sync.Map
+	opened := crypt.UnlockTelling(context.Background(), volumes, []crypt.Key{k.Key}, func(i int, opened crypt.Opened) {
+		if k.Passphrase {
+			told.Store(i, true)
+			o.results <- result{batch[i : i+1], []crypt.Opened{opened}}
+		}
+	})
+	var rest result
+	for i, a := range batch {
+		if _, is := told.Load(i); !is {
+			rest.attempts, rest.opened = append(rest.attempts, a), append(rest.opened, opened[i])
+		}
+	}
+	if len(rest.attempts) > 0 {
+		o.results <- rest
 	}
 }
 
