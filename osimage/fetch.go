@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"hvinstall/host"
 	"hvinstall/step"
 )
 
@@ -34,7 +35,7 @@ func (p Plan) fetch(ctx context.Context, root string, report step.Reporter) (str
 		return u.Path, nil
 	}
 	path := filepath.Join(root, downloadName)
-	if have, err := sumFile(ctx, path); err == nil && have == p.Image.SHA256 {
+	if have, err := host.SHA256(ctx, path); err == nil && have == p.Image.SHA256 {
 		return path, nil
 	}
 	report.Log("fetching %s", p.Image.URL)
@@ -133,7 +134,7 @@ func download(ctx context.Context, from, path string, report step.Reporter) erro
 	if response.ContentLength > 0 {
 		total = have + response.ContentLength
 	}
-	err = copyContext(ctx, file, response.Body, func(n int64) {
+	err = host.Copy(ctx, file, response.Body, func(n int64) {
 		silence.Reset(stall)
 		report.Progress(have+n, total, "B")
 	})

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -171,7 +170,7 @@ func unpackVerified(ctx context.Context, image, root, want string, report step.R
 	var have string
 	group.Go(func() error {
 		var err error
-		if have, err = sumFile(ctx, image); err == nil && have != want {
+		if have, err = host.SHA256(ctx, image); err == nil && have != want {
 			// No need to unpack the rest.
 			err = errWrongSum
 		}
@@ -313,29 +312,4 @@ func syncFS(path string) error {
 		return fmt.Errorf("syncing %s: %w", path, err)
 	}
 	return nil
-}
-
-// copyContext is io.Copy that ends with ctx.
-func copyContext(ctx context.Context, w io.Writer, r io.Reader, tell func(int64)) error {
-	buffer := make([]byte, 1<<20)
-	var done int64
-	for {
-		if err := ctx.Err(); err != nil {
-			return context.Cause(ctx)
-		}
-		n, err := r.Read(buffer)
-		if n > 0 {
-			if _, err := w.Write(buffer[:n]); err != nil {
-				return err
-			}
-			done += int64(n)
-			tell(done)
-		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"hvinstall/host"
 	"hvinstall/step"
 )
 
@@ -65,7 +66,7 @@ func TestDownloadGoesOn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if have, err := sumFile(context.Background(), path); err != nil || have != p.Image.SHA256 {
+	if have, err := host.SHA256(context.Background(), path); err != nil || have != p.Image.SHA256 {
 		t.Errorf("sum = %s, %v; want %s", have, err, p.Image.SHA256)
 	}
 	if requests != 2 {

@@ -2,27 +2,10 @@ package osimage
 
 import (
 	"bytes"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 )
-
-// sumFile computes the sha256 of a file: of an image that somebody else made.
-func sumFile(ctx context.Context, path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	h := sha256.New()
-	if err := copyContext(ctx, h, file, func(int64) {}); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
 
 // fingerprint tells whether a file of this host's is still the one that it was,
 // as make does: by its size and when it was written. It guards against nobody,

@@ -98,7 +98,7 @@ func makeImage(t *testing.T) (tree, image string) {
 
 func imagePlan(t testing.TB, image string) Plan {
 	t.Helper()
-	have, err := sumFile(context.Background(), image)
+	have, err := host.SHA256(context.Background(), image)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,28 +1,23 @@
 package unlock
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"fmt"
-	"io"
 	"os"
 	"strings"
+
+	"hvinstall/host"
 
 	"golang.org/x/sys/unix"
 )
 
 // verify compares an image with the sum that the command line names.
 func verify(file, want string) error {
-	image, err := os.Open(file)
+	have, err := host.SHA256(context.Background(), file)
 	if err != nil {
 		return err
 	}
-	defer image.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, image); err != nil {
-		return fmt.Errorf("reading %s: %w", file, err)
-	}
-	if have := hex.EncodeToString(sum.Sum(nil)); !strings.EqualFold(have, want) {
+	if !strings.EqualFold(have, want) {
 		return fmt.Errorf("%s has sha256 %s, and hvinstall.sha256= says %s; serve the image anew", file, have, want)
 	}
 	return nil

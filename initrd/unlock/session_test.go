@@ -12,7 +12,7 @@ import (
 )
 
 // host is a plan with an OS volume and a pool of two.
-func host() boot.Config {
+func exampleHost() boot.Config {
 	return boot.Config{
 		Hostname: "h", FallbackToPassword: true,
 		KeyWait: boot.Duration(10 * time.Second), PoolWait: boot.Duration(10 * time.Second), PatientWait: boot.Duration(600 * time.Second),
@@ -67,7 +67,7 @@ func (p *play) try(opens ...*key) (n int) {
 }
 
 func TestStickOpensAll(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("nvme0n1p2", "u-os")
 	p.disk("sda1", "u-1")
 	k := p.key("stick", false)
@@ -89,7 +89,7 @@ func TestStickOpensAll(t *testing.T) {
 }
 
 func TestMissingMemberIsWaitedForSinceTheLastDisk(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.now = 30 // a disk that took its time
 	p.disk("nvme0n1p2", "u-os")
 	p.disk("sda1", "u-1")
@@ -104,7 +104,7 @@ func TestMissingMemberIsWaitedForSinceTheLastDisk(t *testing.T) {
 }
 
 func TestPatientPoolWaitsLongerAndEnterEndsIt(t *testing.T) {
-	c := host()
+	c := exampleHost()
 	c.Pools[0].Degraded = boot.DegradedWait
 	p := newPlay(t, c)
 	p.disk("nvme0n1p2", "u-os")
@@ -124,7 +124,7 @@ func TestPatientPoolWaitsLongerAndEnterEndsIt(t *testing.T) {
 }
 
 func TestPromptComesAfterKeyWait(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("nvme0n1p2", "u-os")
 	if st := p.next(11); st.ask != askNothing || st.noStick || st.wake != 12 {
 		t.Errorf("before key_wait: ask %v, noStick %v, wake %v", st.ask, st.noStick, st.wake)
@@ -132,7 +132,7 @@ func TestPromptComesAfterKeyWait(t *testing.T) {
 	if st := p.next(12); st.ask != askPassphrase || !st.noStick {
 		t.Errorf("after key_wait: ask %v, noStick %v", st.ask, st.noStick)
 	}
-	c := host()
+	c := exampleHost()
 	c.FallbackToPassword = false
 	q := newPlay(t, c)
 	q.disk("nvme0n1p2", "u-os")
@@ -142,7 +142,7 @@ func TestPromptComesAfterKeyWait(t *testing.T) {
 }
 
 func TestWrongKeyAsksAtOnce(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("nvme0n1p2", "u-os")
 	k := p.key("wrong stick", false)
 	if st := p.next(3); st.ask != askNothing || len(st.attempts) != 1 {
@@ -164,7 +164,7 @@ func TestWrongKeyAsksAtOnce(t *testing.T) {
 }
 
 func TestWrongPassphraseIsForgotten(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("nvme0n1p2", "u-os")
 	k := p.key("typed", true)
 	secret := k.Secret.Bytes()
@@ -182,7 +182,7 @@ func TestWrongPassphraseIsForgotten(t *testing.T) {
 }
 
 func TestWrongPassphraseCostsOneVolume(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("nvme0n1p2", "u-os")
 	p.disk("sda1", "u-1")
 	wrong := p.key("typed", true)
@@ -201,7 +201,7 @@ func TestWrongPassphraseCostsOneVolume(t *testing.T) {
 }
 
 func TestNoPromptWithoutTheOSDisk(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("sda1", "u-1")
 	if st := p.next(100); st.ask != askNothing || !st.rootMissing || st.done {
 		t.Errorf("ask %v, rootMissing %v, done %v", st.ask, st.rootMissing, st.done)
@@ -209,7 +209,7 @@ func TestNoPromptWithoutTheOSDisk(t *testing.T) {
 }
 
 func TestPoolThatNoKeyOpensDoesNotHoldTheHostForEver(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("nvme0n1p2", "u-os")
 	p.disk("sda1", "u-1")
 	p.disk("sdb1", "u-2")
@@ -231,7 +231,7 @@ func TestPoolThatNoKeyOpensDoesNotHoldTheHostForEver(t *testing.T) {
 }
 
 func TestCloneIsOpenedOnlyIfTheOriginalCannotBe(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.appeared(device{name: "sdx1", kind: luks, uuid: "u-os", serial: "COPY"}, 2)
 	warning := p.appeared(device{name: "nvme0n1p2", kind: luks, uuid: "u-os", serial: "S1"}, 2)
 	if !strings.Contains(warning, "sdx1") || !strings.Contains(warning, "nvme0n1p2") {
@@ -249,7 +249,7 @@ func TestCloneIsOpenedOnlyIfTheOriginalCannotBe(t *testing.T) {
 }
 
 func TestDecoyWithoutTheUUIDIsLeftAlone(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("sdx1", "another")
 	p.key("stick", false)
 	if st := p.next(2); len(st.attempts) != 0 {
@@ -258,7 +258,7 @@ func TestDecoyWithoutTheUUIDIsLeftAlone(t *testing.T) {
 }
 
 func TestDiskThatGoesAndComesIsTriedAgain(t *testing.T) {
-	p := newPlay(t, host())
+	p := newPlay(t, exampleHost())
 	p.disk("sda1", "u-os")
 	p.key("stick", false)
 	p.try()
