@@ -1,6 +1,6 @@
 # The whole of hvinstall in one go.
 
-.PHONY: demo demo-shell demo-packages
+.PHONY: demo demo-shell demo-packages bench-status
 demo-packages:
 	@bash mk/demo.sh
 
@@ -10,3 +10,6 @@ demo: demo-packages ## from blank disks to a running VM, in a QEMU machine (root
 
 demo-shell: ## boot the demo's host again and look around on its console
 	go run ./testvm/demo --shell
+
+bench-status: ## hvinstall status on the demo's host, against the same by other programs
+	go run ./testvm/demo --bench-status

@@ -24,13 +24,17 @@ func main() {
 	dir := pflag.String("dir", filepath.Join(testvm.Root(), "build/demo"), "where the machine's files are kept")
 	live := pflag.String("live", spechost.LiveImage(), "the live stick's image")
 	shell := pflag.Bool("shell", false, "boot the machine of an earlier demo and hand over its console")
+	bench := pflag.Bool("bench-status", false, "time status on the host of an earlier demo")
 	pflag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	var err error
-	if *shell {
+	switch {
+	case *shell:
 		err = handOver(ctx, *dir)
-	} else {
+	case *bench:
+		err = benchStatus(ctx, *dir)
+	default:
 		err = demo(ctx, *dir, *live)
 	}
 	if err != nil {
