@@ -6,7 +6,7 @@
 // HVINSTALL_QEMU_ACCEL names another accelerator ("kvm"), and nothing is ever
 // probed. Every guest has a hard time limit and dies with its test. Disks are
 // sparse files in a temporary folder; the network of a guest is restricted to
-// this machine. Logs are kept below build/testvm/<test>/ when a test fails.
+// this machine. Logs are kept below build/testvm/<package>/<test>/ when a test fails.
 //
 // # A machine
 //

@@ -42,7 +42,7 @@ type VM struct {
 // Boot starts a machine that dies with the test. What fails is the test.
 func Boot(t testing.TB, c Config) *VM {
 	t.Helper()
-	logs := filepath.Join(Root(), "build", "testvm", unusual.ReplaceAllString(t.Name(), "-"))
+	logs := filepath.Join(Root(), "build", "testvm", logFolder(t))
 	vm, err := Start(t.Context(), c, logs)
 	if err != nil {
 		t.Fatal(err)
@@ -60,6 +60,20 @@ func Boot(t testing.TB, c Config) *VM {
 		}
 	})
 	return vm
+}
+
+// logFolder names a test among those of all packages, which may run side by
+// side: net-nfs/TestInGuest. A test runs in its package's folder.
+func logFolder(t testing.TB) string {
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err = filepath.Rel(Root(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.ReplaceAll(dir, "/", "-"), unusual.ReplaceAllString(t.Name(), "-"))
 }
 
 var unusual = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
