@@ -14,9 +14,9 @@ TOOLS         := $(CURDIR)/.tools/bin
 GOLANGCI_LINT := $(TOOLS)/golangci-lint
 GOLANGCI_VERSION := v2.15.0
 
-# The suites are in mk/<area>.mk; those joined by + run side by side.
+# The suites are in mk/<area>.mk; those joined by + run side by side, see mk/stages.sh.
 CHECK := lint build test reproducible test-disk-loop test-loop test-net test-nix test-osimage-loop \
-	test-guest+test-guest-interrupted test-initrd+test-vms test-osimage-guest+test-nfs-guest test-e2e
+	test-guest+test-guest-interrupted,test-harness test-initrd+test-vms,test-osimage-guest,test-nfs-guest test-e2e
 CHECK_LONG := test-discover-guest test-console-guest test-recovery-guest test-guest-long \
 	test-netboot test-os-image-again
 

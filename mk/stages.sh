@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
 # Runs make targets one after the other, times each, and ends with a table.
-# Targets joined by + run side by side: a guest keeps little more than one core
-# busy. A failing stage does not hide the later ones.
+# Lanes joined by + run side by side, since a guest keeps little more than one
+# core busy; in a lane, targets joined by commas run one after the other. A
+# failing stage does not hide the later ones.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build/stages
-names=() results=() times=()
+stages=() results=() times=()
 failed=0 started=$SECONDS
 
 note() { # name result seconds
-	names+=("$1") results+=("$2") times+=("$3")
+	stages+=("$1") results+=("$2") times+=("$3")
 	[ "$2" = ok ] || failed=$((failed + 1))
 }
 
@@ -20,18 +21,22 @@ alone() { # name
 	note "$1" "$result" $((SECONDS - t))
 }
 
-together() { # name...
-	local name t=$SECONDS
+together() { # lane...
+	local lane targets names=() name
 	echo "=== side by side: $*"
-	for name; do
+	for lane; do
+		IFS=, read -ra targets <<<"$lane"
+		names+=("${targets[@]}")
 		(
-			result=FAILED
-			if make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
-			echo "$result $((SECONDS - t))" >"build/stages/$name.result"
+			for name in "${targets[@]}"; do
+				t=$SECONDS result=FAILED
+				if make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
+				echo "$result $((SECONDS - t))" >"build/stages/$name.result"
+			done
 		) &
 	done
 	wait
-	for name; do
+	for name in "${names[@]}"; do
 		echo "=== $name"
 		cat "build/stages/$name.log"
 		# shellcheck disable=SC2046 # two words
@@ -45,9 +50,9 @@ for stage; do
 done
 echo
 echo "stage                 seconds  result"
-for i in "${!names[@]}"; do
-	printf '%-22s %6d  %s\n' "${names[$i]}" "${times[$i]}" "${results[$i]}"
+for i in "${!stages[@]}"; do
+	printf '%-22s %6d  %s\n' "${stages[$i]}" "${times[$i]}" "${results[$i]}"
 done
 printf '%-22s %6d\n' total $((SECONDS - started))
-printf '%d passed, %d failed\n' $((${#names[@]} - failed)) "$failed"
+printf '%d passed, %d failed\n' $((${#stages[@]} - failed)) "$failed"
 [ "$failed" -eq 0 ]
