@@ -30,6 +30,7 @@ together() { # lane...
 		(
 			for name in "${targets[@]}"; do
 				t=$SECONDS result=FAILED
+				rm -f "build/stages/$name.result"
 				if make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
 				echo "$result $((SECONDS - t))" >"build/stages/$name.result"
 			done
