@@ -12,7 +12,12 @@ import (
 )
 
 func TestClonedSticksAndDecoyDisk(t *testing.T) {
-	vm := machine{config: config(), sticks: []string{"clone", "empty", "stick", "decoy"}}.boot(t)
+	vm := machine{config: config(), sticks: []string{"clone", "empty", "decoy"}, later: []string{"stick"}}.boot(t)
+	// The boot waits for no other stick once one has opened everything.
+	expect(t, vm, `has no file hypervisor`)
+	if err := vm.Plug("stick"); err != nil {
+		t.Fatal(err)
+	}
 	said, r := booted(t, vm)
 	wantAll(t, said, r, "stick "+stickUUID)
 	if !strings.Contains(strings.Join(r.Warnings, "\n"), "has no file hypervisor") {
