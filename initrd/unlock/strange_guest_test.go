@@ -30,7 +30,12 @@ func TestClonedSticksAndDecoyDisk(t *testing.T) {
 func TestCopyOfTheOSDisk(t *testing.T) {
 	slaves := regexp.MustCompile(`SLAVES .*cryptroot=(\w+)`)
 	t.Run("beside it", func(t *testing.T) {
-		said, r := booted(t, machine{config: config(), sticks: []string{"stick", "twin"}}.boot(t))
+		vm := machine{config: config(), sticks: []string{"twin"}, later: []string{"stick"}}.boot(t)
+		expect(t, vm, `one is a copy`)
+		if err := vm.Plug("stick"); err != nil {
+			t.Fatal(err)
+		}
+		said, r := booted(t, vm)
 		wantAll(t, said, r, "stick "+stickUUID)
 		if m := slaves.FindStringSubmatch(said); m == nil || !strings.HasPrefix(m[1], "nvme") {
 			t.Errorf("the root is on %v, want the plan's NVMe", m)
