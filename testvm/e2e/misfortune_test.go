@@ -20,7 +20,6 @@ import (
 func TestBadLuck(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.CPUs = 1 // another machine runs beside it
 	photos := m.addPhotos(t)
 	m.Drives = append(m.Drives, testvm.Drive{ID: "wrong", Model: testvm.USB, Serial: "WRONG01", Size: 4e9, Path: filepath.Join(m.Dir, "wrong.img")})
 	server := m.serve(t, filepath.Join(testvm.Root(), "build/os-image"))

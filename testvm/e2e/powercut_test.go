@@ -39,7 +39,6 @@ const unattended = "hvinstall.plan=layout.yaml hvinstall.yes hvinstall.passphras
 func TestPowerCuts(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
-	m.CPUs = 1 // another machine runs beside it
 	m.writeLive(t, unattended, map[string]string{"layout.yaml": spechost.Layout, "secret.txt": spechost.Passphrase + "\n"})
 	drives := append(m.All(), spechost.LiveStick)
 	for i, moment := range moments {
