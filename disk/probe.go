@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"hvinstall/host"
 )
 
 // ProbeOptions change what Probe looks at.
@@ -135,30 +137,8 @@ func compareNames(a, b string) int {
 	if isLetterName(a) && isLetterName(b) && len(a) != len(b) && a[:2] == b[:2] {
 		return len(a) - len(b)
 	}
-	for a != "" && b != "" {
-		x, y := digits(a), digits(b)
-		if x == 0 || y == 0 {
-			if a[0] != b[0] {
-				return int(a[0]) - int(b[0])
-			}
-			a, b = a[1:], b[1:]
-			continue
-		}
-		// Of two numbers the one of more digits is larger, zeros in front aside.
-		m, n := strings.TrimLeft(a[:x], "0"), strings.TrimLeft(b[:y], "0")
-		if len(m) != len(n) {
-			return len(m) - len(n)
-		}
-		if c := strings.Compare(m, n); c != 0 {
-			return c
-		}
-		a, b = a[x:], b[y:]
-	}
-	return len(a) - len(b)
+	return host.CompareNatural(a, b)
 }
-
-// digits is how many digits the text begins with.
-func digits(s string) int { return len(s) - len(strings.TrimLeft(s, "0123456789")) }
 
 func isLetterName(s string) bool {
 	return len(s) > 2 && s[1] == 'd' && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == ""

@@ -94,22 +94,18 @@ func ReadStatus(ctx context.Context, l *configs.Layout) (Status, error) {
 	plan := Make(Input{Layout: l, Facts: facts})
 	s := Status{Hostname: l.Hostname, Taken: facts.Taken, Root: facts.Root, Boot: readBootReport()}
 	var wait sync.WaitGroup
-	side := func(f func()) {
-		wait.Add(1)
-		go func() { defer wait.Done(); f() }()
-	}
 	s.Volumes = make([]VolumeStatus, len(plan.Crypt.Volumes))
 	for i, v := range plan.Crypt.Volumes {
-		side(func() { s.Volumes[i] = volumeStatus(v, plan.Crypt.Keys) })
+		wait.Go(func() { s.Volumes[i] = volumeStatus(v, plan.Crypt.Keys) })
 	}
 	s.Pools = make([]PoolStatus, len(plan.Disk.Filesystems))
 	for i, f := range plan.Disk.Filesystems {
-		side(func() { s.Pools[i] = poolStatus(f) })
+		wait.Go(func() { s.Pools[i] = poolStatus(f) })
 	}
 	var found []step.Found
 	steps, err := plan.Steps(Env{Keyring: &crypt.Keyring{OneProof: true}, Binary: "/proc/self/exe"})
 	if err == nil {
-		side(func() { found, err = step.Look(ctx, steps, step.LookSide) })
+		wait.Go(func() { found, err = step.Look(ctx, steps, step.LookSide) })
 	}
 	for _, d := range plan.Disk.Disks {
 		s.Disks = append(s.Disks, diskStatus(d, health))

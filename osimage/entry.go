@@ -14,6 +14,8 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+
+	"hvinstall/host"
 )
 
 // Entry is a boot entry of hvinstall's: a kernel and an initramfs in a folder
@@ -89,7 +91,7 @@ func entries(esp string) ([]Entry, error) {
 	}
 	sort.SliceStable(all, func(i, j int) bool {
 		if all[i].Version != all[j].Version {
-			return compareVersions(all[i].Version, all[j].Version) > 0
+			return host.CompareNatural(all[i].Version, all[j].Version) > 0
 		}
 		return all[i].Generation > all[j].Generation
 	})
@@ -155,36 +157,4 @@ func inputsOf(parts ...[]byte) string {
 		h.Write(p)
 	}
 	return hex.EncodeToString(h.Sum(nil)[:16])
-}
-
-// compareVersions orders kernel versions as people expect: numbers by value.
-func compareVersions(a, b string) int {
-	for a != "" && b != "" {
-		na, nb := digits(a), digits(b)
-		if na > 0 && nb > 0 {
-			x, y := strings.TrimLeft(a[:na], "0"), strings.TrimLeft(b[:nb], "0")
-			if len(x) != len(y) {
-				return len(x) - len(y)
-			}
-			if c := strings.Compare(x, y); c != 0 {
-				return c
-			}
-			a, b = a[na:], b[nb:]
-			continue
-		}
-		if a[0] != b[0] {
-			return int(a[0]) - int(b[0])
-		}
-		a, b = a[1:], b[1:]
-	}
-	return len(a) - len(b)
-}
-
-func digits(s string) int {
-	for i, c := range []byte(s) {
-		if c < '0' || c > '9' {
-			return i
-		}
-	}
-	return len(s)
 }

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 
+	"hvinstall/host"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -82,7 +84,7 @@ func TestSuperfluous(t *testing.T) {
 func TestCompareVersions(t *testing.T) {
 	ordered := []string{"5.10.0-28-amd64", "6.1.0-9-amd64", "6.1.0-10-amd64", "6.1.0-10-cloud-amd64", "6.12.1"}
 	for i := range ordered[1:] {
-		if compareVersions(ordered[i], ordered[i+1]) >= 0 || compareVersions(ordered[i+1], ordered[i]) <= 0 {
+		if host.CompareNatural(ordered[i], ordered[i+1]) >= 0 || host.CompareNatural(ordered[i+1], ordered[i]) <= 0 {
 			t.Errorf("%s is not before %s", ordered[i], ordered[i+1])
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf16"
 
+	"hvinstall/host"
 	"hvinstall/step"
 )
 
@@ -29,7 +30,7 @@ func Kernels(root string) ([]string, error) {
 			versions = append(versions, version)
 		}
 	}
-	slices.SortFunc(versions, func(a, b string) int { return compareVersions(b, a) })
+	slices.SortFunc(versions, func(a, b string) int { return host.CompareNatural(b, a) })
 	return versions, nil
 }
 

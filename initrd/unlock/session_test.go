@@ -11,7 +11,7 @@ import (
 	"hvinstall/initrd/boot"
 )
 
-// host is a plan with an OS volume and a pool of two.
+// exampleHost is a plan with an OS volume and a pool of two.
 func exampleHost() boot.Config {
 	return boot.Config{
 		Hostname: "h", FallbackToPassword: true,

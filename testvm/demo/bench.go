@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,20 +22,13 @@ const byHand = `lsblk -o NAME,MODEL,SIZE,FSTYPE,MOUNTPOINT; ` +
 // benchStatus boots the machine of an earlier demo, whose disks stay as they
 // are, and holds status against what a person would type.
 func benchStatus(ctx context.Context, dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "os.img")); err != nil {
-		return fmt.Errorf("%w; run make demo first", err)
-	}
-	m := spechost.Open(dir)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := serveImages(ctx, m); err != nil {
+	m, err := reopen(ctx, dir)
+	if err != nil {
 		return err
 	}
-	config := m.Config(30*time.Minute, m.All()...)
-	for i := range config.Drives {
-		config.Drives[i].Snapshot = true
-	}
-	vm, err := testvm.Start(ctx, config, m.LogFolder())
+	vm, err := testvm.Start(ctx, m.Trial(30*time.Minute, m.All()...), m.LogFolder())
 	if err != nil {
 		return err
 	}

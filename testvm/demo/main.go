@@ -73,6 +73,15 @@ func demo(ctx context.Context, dir, live string) error {
 	return nil
 }
 
+// reopen is the machine of an earlier demo, its images served until ctx ends.
+func reopen(ctx context.Context, dir string) (*spechost.Machine, error) {
+	if _, err := os.Stat(filepath.Join(dir, "os.img")); err != nil {
+		return nil, fmt.Errorf("%w; run make demo first", err)
+	}
+	m := spechost.Open(dir)
+	return m, serveImages(ctx, m)
+}
+
 // serveImages serves what the layout's VMs are made from, until ctx ends.
 func serveImages(ctx context.Context, m *spechost.Machine) error {
 	folder := filepath.Join(m.Dir, "images")

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"hvinstall/testvm"
@@ -16,19 +15,16 @@ import (
 // handOver boots the machine of an earlier demo and connects its console to
 // this terminal, until Ctrl-A X or until it powers off.
 func handOver(ctx context.Context, dir string) error {
-	if _, err := os.Stat(filepath.Join(dir, "os.img")); err != nil {
-		return fmt.Errorf("%w; run make demo first", err)
-	}
 	if !term.IsTerminal(int(os.Stdin.Fd())) {
 		return fmt.Errorf("this needs a terminal")
 	}
-	m := spechost.Open(dir)
-	m.Mirror = os.Stdout
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if err := serveImages(ctx, m); err != nil {
+	m, err := reopen(ctx, dir)
+	if err != nil {
 		return err
 	}
+	m.Mirror = os.Stdout
 	fmt.Printf("Booting. Log in as %s, password %s. Ctrl-A X pulls the plug.\r\n", spechost.User, spechost.Password)
 	vm, err := testvm.Start(ctx, m.Config(12*time.Hour, m.All()...), m.LogFolder())
 	if err != nil {

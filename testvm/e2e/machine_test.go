@@ -41,11 +41,7 @@ func (m machine) boot(t *testing.T, limit time.Duration, drives ...string) conso
 // try is boot with drives that forget what is written to them.
 func (m machine) try(t *testing.T, limit time.Duration, drives ...string) console {
 	t.Helper()
-	c := m.Config(limit, drives...)
-	for i := range c.Drives {
-		c.Drives[i].Snapshot = true
-	}
-	return console{t, spechost.Console{VM: testvm.Boot(t, c)}}
+	return console{t, spechost.Console{VM: testvm.Boot(t, m.Trial(limit, drives...))}}
 }
 
 // serve serves a folder of the machine's images until the test ends.

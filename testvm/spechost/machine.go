@@ -102,6 +102,15 @@ func (m *Machine) Config(limit time.Duration, drives ...string) testvm.Config {
 	return c
 }
 
+// Trial is Config with drives that forget what is written to them.
+func (m *Machine) Trial(limit time.Duration, drives ...string) testvm.Config {
+	c := m.Config(limit, drives...)
+	for i := range c.Drives {
+		c.Drives[i].Snapshot = true
+	}
+	return c
+}
+
 // Slow stretches a time limit on a machine that others share:
 // HVINSTALL_SLOW=3 makes it three times as long.
 func Slow(d time.Duration) time.Duration {
