@@ -40,7 +40,7 @@ func TestDisksExampleHost(t *testing.T) {
 // TestDisksKilled kills the example host's run in the middle of every step and
 // after every step, see interrupt_inner_test.go.
 func TestDisksKilled(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, CPUs: 1, Timeout: 40 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 40 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestInner(KilledAtEveryStep|Passphrase)")
 }
 

@@ -1,10 +1,7 @@
 # The whole of hvinstall in one go.
 
-.PHONY: demo demo-shell demo-packages bench-status
-demo-packages:
-	@bash mk/demo.sh
-
-demo: demo-packages ## from blank disks to a running VM, in a QEMU machine (root)
+.PHONY: demo demo-shell bench-status
+demo: packages ## from blank disks to a running VM, in a QEMU machine (root)
 	@$(MAKE) --no-print-directory live
 	go run ./testvm/demo
 

@@ -1,7 +1,7 @@
 # Disks, LUKS volumes and sticks: in QEMU guests with Debian's kernel, and on
 # loop devices of this machine's.
 
-.PHONY: test-loop test-harness test-guest test-guest-interrupted test-guest-long test-recovery-guest bench-disks
+.PHONY: test-loop test-harness test-guest test-guest-host test-guest-safety test-guest-interrupted test-guest-long test-recovery-guest bench-disks
 
 test-loop: ## btrfs, tables and sticks on loop devices (root)
 	CGO_ENABLED=0 go test -count=1 -tags loop ./disk ./crypt
@@ -9,8 +9,13 @@ test-loop: ## btrfs, tables and sticks on loop devices (root)
 test-harness: ## the harness itself: guests that end, are cut off, and report
 	CGO_ENABLED=0 go test -count=1 -timeout 40m -tags guest -run '^Test(Guest|PowerCut|TimeLimit|Inner)$$' ./testvm
 
-test-guest: ## disks, LUKS, pools and sticks in a QEMU guest
-	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisks(ExampleHost|Safety)$$' ./install
+test-guest: test-guest-host test-guest-safety ## disks, LUKS, pools and sticks in QEMU guests
+
+test-guest-host: ## the seven-disk host, made and looked at by other programs
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisksExampleHost$$' ./install
+
+test-guest-safety: ## what can go wrong with disks, volumes and sticks
+	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisksSafety$$' ./install
 
 test-console-guest: ## a person at a console: preview, yes, passphrase, progress, and again
 	CGO_ENABLED=0 go test -count=1 -timeout 20m -tags guest -run '^TestDisksAtTheConsole$$' ./cmd/hvinstall

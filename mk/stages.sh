@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs make targets one after the other, times each, and ends with a table.
-# Lanes joined by + run side by side, since a guest keeps little more than one
-# core busy; in a lane, targets joined by commas run one after the other. A
-# failing stage does not hide the later ones.
+# Lanes joined by + run side by side, with guests of one CPU each; in a lane,
+# targets joined by commas run one after the other. A failing stage does not
+# hide the later ones.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
 mkdir -p build/stages
@@ -31,7 +31,7 @@ together() { # lane...
 			for name in "${targets[@]}"; do
 				t=$SECONDS result=FAILED
 				rm -f "build/stages/$name.result"
-				if make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
+				if HVINSTALL_GUEST_CPUS=${HVINSTALL_GUEST_CPUS:-1} make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
 				echo "$result $((SECONDS - t))" >"build/stages/$name.result"
 			done
 		) &

@@ -8,7 +8,7 @@ import (
 // Config is a virtual machine. The zero value of each field is a useful default.
 type Config struct {
 	Memory int // MiB; default 2048
-	CPUs   int // default 2
+	CPUs   int // default: HVINSTALL_GUEST_CPUS, or 2
 
 	// Kernel, Initrd and Append boot a Linux kernel directly.
 	Kernel, Initrd, Append string

@@ -38,6 +38,7 @@
 // # Environment
 //
 //	HVINSTALL_QEMU_ACCEL   QEMU's -accel; default tcg,thread=multi
+//	HVINSTALL_GUEST_CPUS   CPUs of a guest that asks for none; default 2
 //	HVINSTALL_KEEP_LOGS    keep the logs of tests that pass, too
 //	HVINSTALL_GUEST_SLOTS  lock files joined by ":"; a guest holds one of them
 //	                       while it runs, which bounds the guests of one machine

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -164,10 +165,26 @@ func (vm *VM) start(ctx context.Context) error {
 	return nil
 }
 
+// defaultCPUs is 2, or what HVINSTALL_GUEST_CPUS says. Where guests run side by
+// side, those of one CPU are done sooner: under TCG each CPU is a thread, and
+// waits for the others' when code is translated or a lock is held.
+func defaultCPUs() (int, error) {
+	const name = "HVINSTALL_GUEST_CPUS"
+	text := or(os.Getenv(name), "2")
+	if n, err := strconv.Atoi(text); err == nil && n > 0 {
+		return n, nil
+	}
+	return 0, fmt.Errorf("%s is %q, not a number of CPUs", name, text)
+}
+
 // prepare fills in defaults and makes the files of the machine.
 func (vm *VM) prepare() error {
 	c := &vm.Config
-	c.Memory, c.CPUs = or(c.Memory, 2048), or(c.CPUs, 2)
+	cpus, err := defaultCPUs()
+	if err != nil {
+		return err
+	}
+	c.Memory, c.CPUs = or(c.Memory, 2048), or(c.CPUs, cpus)
 	c.Timeout = or(c.Timeout, 10*time.Minute)
 	c.Drives = append([]Drive(nil), c.Drives...)
 	ports := 0

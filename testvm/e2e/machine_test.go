@@ -35,13 +35,23 @@ func (m machine) writeLive(t *testing.T, arguments string, files map[string]stri
 // boot starts the machine with those of its drives that are named.
 func (m machine) boot(t *testing.T, limit time.Duration, drives ...string) console {
 	t.Helper()
-	return console{t, spechost.Console{VM: testvm.Boot(t, m.Config(limit, drives...))}}
+	return atMenu(t, m.Config(limit, drives...))
 }
 
 // try is boot with drives that forget what is written to them.
 func (m machine) try(t *testing.T, limit time.Duration, drives ...string) console {
 	t.Helper()
-	return console{t, spechost.Console{VM: testvm.Boot(t, m.Trial(limit, drives...))}}
+	return atMenu(t, m.Trial(limit, drives...))
+}
+
+// atMenu starts a machine and does not let the boot loader's menu count down:
+// the firmware waits in a loop, which costs the machines beside it their time.
+func atMenu(t *testing.T, config testvm.Config) console {
+	t.Helper()
+	c := console{t, spechost.Console{VM: testvm.Boot(t, config)}}
+	c.expect(4*time.Minute, `Reboot Into Firmware Interface`)
+	c.must(c.Send("\r"))
+	return c
 }
 
 // serve serves a folder of the machine's images until the test ends.

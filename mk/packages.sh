@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the demo needs, after asking on a terminal.
+# Installs what the demo and the tests need of Debian's packages, after asking
+# on a terminal.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 missing=$(for p in $(sed 's/#.*//' .ci/packages.txt); do
 	[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || echo "$p"
 done)
 [ -n "$missing" ] || exit 0
-echo "The demo needs these Debian packages:"
+echo "These Debian packages are needed and not installed:"
 echo "$missing" | xargs | fold -s -w 78 | sed 's/^/  /'
 if [ -t 0 ]; then
 	read -rp "Install them by apt-get? [y/N] " answer
