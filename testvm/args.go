@@ -49,9 +49,11 @@ func (vm *VM) args() []string {
 		}
 	}
 	if c.OVMF {
-		args = append(args,
-			"-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(ovmfCode),
-			"-drive", "if=pflash,unit=1,format=raw,file="+escape(c.Vars))
+		vars := "if=pflash,unit=1,format=raw,file=" + escape(c.Vars)
+		if c.VarsSnapshot {
+			vars += ",snapshot=on"
+		}
+		args = append(args, "-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(ovmfCode), "-drive", vars)
 	}
 	for _, d := range c.Drives {
 		args = append(args, "-drive", d.backend())

@@ -15,8 +15,10 @@ type Config struct {
 
 	// OVMF boots by UEFI firmware, with a private copy of its variables. Vars
 	// names the file that holds them across boots; empty: a fresh copy.
-	OVMF bool
-	Vars string
+	// VarsSnapshot forgets what is written to them.
+	OVMF         bool
+	Vars         string
+	VarsSnapshot bool
 
 	Drives []Drive
 	NICs   []NIC

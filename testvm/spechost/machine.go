@@ -102,9 +102,11 @@ func (m *Machine) Config(limit time.Duration, drives ...string) testvm.Config {
 	return c
 }
 
-// Trial is Config with drives that forget what is written to them.
+// Trial is Config with drives and firmware that forget what is written to them:
+// several can run at once.
 func (m *Machine) Trial(limit time.Duration, drives ...string) testvm.Config {
 	c := m.Config(limit, drives...)
+	c.VarsSnapshot = true
 	for i := range c.Drives {
 		c.Drives[i].Snapshot = true
 	}
