@@ -4,30 +4,30 @@
 .PHONY: test-loop test-harness test-guest test-guest-host test-guest-safety test-guest-interrupted test-guest-long test-recovery-guest bench-disks
 
 test-loop: ## btrfs, tables and sticks on loop devices (root)
-	CGO_ENABLED=0 go test -count=1 -tags loop ./disk ./crypt
+	go test -count=1 -tags loop ./disk ./crypt
 
 test-harness: ## the harness itself: guests that end, are cut off, and report
-	CGO_ENABLED=0 go test -count=1 -timeout 40m -tags guest -run '^Test(Guest|PowerCut|TimeLimit|Inner)$$' ./testvm
+	go test -count=1 -timeout 40m -tags guest -run '^Test(Guest|PowerCut|TimeLimit|Inner)$$' ./testvm
 
 test-guest: test-guest-host test-guest-safety ## disks, LUKS, pools and sticks in QEMU guests
 
 test-guest-host: ## the seven-disk host, made and looked at by other programs
-	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisksExampleHost$$' ./install
+	go test -count=1 -timeout 60m -tags guest -run '^TestDisksExampleHost$$' ./install
 
 test-guest-safety: ## what can go wrong with disks, volumes and sticks
-	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestDisksSafety$$' ./install
+	go test -count=1 -timeout 60m -tags guest -run '^TestDisksSafety$$' ./install
 
 test-console-guest: ## a person at a console: preview, yes, passphrase, progress, and again
-	CGO_ENABLED=0 go test -count=1 -timeout 20m -tags guest -run '^TestDisksAtTheConsole$$' ./cmd/hvinstall
+	go test -count=1 -timeout 20m -tags guest -run '^TestDisksAtTheConsole$$' ./cmd/hvinstall
 
 test-recovery-guest: ## docs/recovery.md, carried out: a lost stick, a failed disk, a lost header
-	CGO_ENABLED=0 go test -count=1 -timeout 30m -tags guest -run '^TestRecovery$$' ./cmd/hvinstall
+	go test -count=1 -timeout 30m -tags guest -run '^TestRecovery$$' ./cmd/hvinstall
 
 test-guest-interrupted: ## the seven-disk host killed in the middle of every step and after it
-	CGO_ENABLED=0 go test -count=1 -timeout 90m -tags guest -run '^TestDisksKilled$$' ./install
+	go test -count=1 -timeout 90m -tags guest -run '^TestDisksKilled$$' ./install
 
 test-guest-long: ## the same at many more moments of each step
-	CGO_ENABLED=0 go test -count=1 -timeout 180m -tags guest -run '^TestLongDisks' ./install
+	go test -count=1 -timeout 180m -tags guest -run '^TestLongDisks' ./install
 
 bench-disks: ## the seven-disk host against a plain script, in one guest
-	CGO_ENABLED=0 go test -count=1 -timeout 60m -tags guest -run '^TestBenchDisks$$' -v ./install | grep -v '^=== '
+	go test -count=1 -timeout 60m -tags guest -run '^TestBenchDisks$$' -v ./install | grep -v '^=== '

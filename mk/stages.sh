@@ -28,10 +28,11 @@ together() { # lane...
 		IFS=, read -ra targets <<<"$lane"
 		names+=("${targets[@]}")
 		(
+			export HVINSTALL_GUEST_CPUS=${HVINSTALL_GUEST_CPUS:-1}
 			for name in "${targets[@]}"; do
 				t=$SECONDS result=FAILED
 				rm -f "build/stages/$name.result"
-				if HVINSTALL_GUEST_CPUS=${HVINSTALL_GUEST_CPUS:-1} make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
+				if make --no-print-directory "$name" >"build/stages/$name.log" 2>&1; then result=ok; fi
 				echo "$result $((SECONDS - t))" >"build/stages/$name.result"
 			done
 		) &

@@ -50,7 +50,7 @@ func benchStatus(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("the demo's host, its appliance running, in QEMU (TCG) of 2 CPUs; median of %d\n", rounds)
+	fmt.Printf("the demo's host, its appliance running, in QEMU (TCG) of %d CPUs; median of %d\n", vm.Config.CPUs, rounds)
 	fmt.Printf("  hvinstall status            %5.2f s\n", status.Seconds())
 	fmt.Printf("  the same by other programs  %5.2f s   %.1f times as long\n", hand.Seconds(), hand.Seconds()/status.Seconds())
 	return nil
