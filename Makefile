@@ -5,10 +5,12 @@ SHELL       := /bin/bash
 .DEFAULT_GOAL := build
 
 export CGO_ENABLED := 0
+# The same everywhere, so that packages are compiled once.
+export GOFLAGS     := -trimpath
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
-GOBUILD := go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)'
+GOBUILD := go build -buildvcs=false -ldflags '$(LDFLAGS)'
 
 TOOLS         := $(CURDIR)/.tools/bin
 GOLANGCI_LINT := $(TOOLS)/golangci-lint
@@ -23,7 +25,7 @@ CHECK := lint,build,test,reproducible+os-image+test-net test-osimage-loop,test-l
 CHECK_LONG := test-discover-guest test-console-guest test-recovery-guest test-guest-long \
 	test-netboot test-os-image-again
 
-.PHONY: help packages build test lint check check-long reproducible clean
+.PHONY: help packages linter build test lint check check-long reproducible clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -39,6 +41,8 @@ test: ## everything that needs neither root nor a guest
 
 $(GOLANGCI_LINT):
 	GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+linter: $(GOLANGCI_LINT) ## golangci-lint itself, compiled
 
 lint: $(GOLANGCI_LINT) ## formatting, vet, linters, the walls between the rooms
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "gofmt these:"; gofmt -l $$(git ls-files '*.go'); exit 1; }

@@ -184,7 +184,10 @@ func (g Guest) boot(t testing.TB, more func(*rootfs) error) *VM {
 		t.Fatalf("building the guest: %v", err)
 	}
 	c := g.Config
-	c.Kernel, c.Initrd = kernel.Image, initramfs.Name()
+	if c.Kernel, err = kernel.Unpacked(); err != nil {
+		t.Fatal(err)
+	}
+	c.Initrd = initramfs.Name()
 	c.Append = strings.TrimSpace("console=ttyS0 quiet panic=-1 mitigations=off no_timer_check " + c.Append)
 	c.Output = "testvm"
 	return Boot(t, c)

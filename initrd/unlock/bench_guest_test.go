@@ -136,7 +136,7 @@ func (f fixture) bootDebian(b *testing.B, initrd string) *testvm.VM {
 		all = append([]testvm.Drive{d.drive}, all...)
 	}
 	return testvm.Boot(b, m.withDrives(f, testvm.Config{
-		Kernel: f.kernel.Image, Initrd: initrd, Timeout: 15 * time.Minute,
+		Kernel: f.vmlinux, Initrd: initrd, Timeout: 15 * time.Minute,
 		Append: "console=ttyS0 panic=-1 mitigations=off no_timer_check root=/dev/mapper/cryptroot rootfstype=btrfs ro",
 	}, all))
 }

@@ -123,10 +123,11 @@ poweroff -f
 
 // fixture is the disks, and the initramfs without a plan.
 type fixture struct {
-	dir    string
-	kernel testvm.Kernel
-	binary string
-	image  []byte // the initramfs of the host
+	dir     string
+	kernel  testvm.Kernel
+	vmlinux string // the kernel, unpacked
+	binary  string
+	image   []byte // the initramfs of the host
 }
 
 var made struct {
@@ -155,6 +156,9 @@ func fixed(t testing.TB) fixture {
 func (f *fixture) make() error {
 	var err error
 	if f.kernel, err = testvm.DebianKernel(); err != nil {
+		return err
+	}
+	if f.vmlinux, err = f.kernel.Unpacked(); err != nil {
 		return err
 	}
 	if f.dir, err = os.MkdirTemp("", "hvinstall-boot-"); err != nil {
@@ -256,8 +260,11 @@ func (m machine) boot(t testing.TB) *testvm.VM {
 func (m machine) start(t testing.TB, f fixture, initramfs string) *testvm.VM {
 	t.Helper()
 	c := testvm.Config{
-		Kernel: f.kernel.Image, Initrd: initramfs, Timeout: 8 * time.Minute, Screen: m.screen,
+		Kernel: f.vmlinux, Initrd: initramfs, Timeout: 8 * time.Minute, Screen: m.screen,
 		Append: strings.TrimSpace("console=ttyS0 panic=-1 mitigations=off no_timer_check " + m.append),
+	}
+	if m.screen {
+		c.Kernel = f.kernel.Image // which sets the screen up
 	}
 	all := sticks
 	for _, d := range disks {
