@@ -4,6 +4,7 @@ package install
 
 import (
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -26,6 +27,18 @@ var exampleDrives = []testvm.Drive{
 	{ID: "fail", Model: testvm.Virtio, Serial: "FAIL", Size: 512 << 20},
 }
 
+// smallSticks are exampleDrives with smaller sticks: a file system for a stick
+// of 8 GiB is 16 MB of allocation tables, which emulated USB takes seconds for.
+func smallSticks() []testvm.Drive {
+	drives := slices.Clone(exampleDrives)
+	for i := range drives {
+		if drives[i].Model == testvm.USB {
+			drives[i].Size /= 8
+		}
+	}
+	return drives
+}
+
 // verbose passes INNER_VERBOSE=1 on, which shows every event of the runs in
 // the guest's output while it works.
 var verbose = []string{"INNER_VERBOSE=" + os.Getenv("INNER_VERBOSE")}
@@ -40,20 +53,20 @@ func TestDisksExampleHost(t *testing.T) {
 // TestDisksKilled kills the example host's run in the middle of every step and
 // after every step, see interrupt_inner_test.go.
 func TestDisksKilled(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 40 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 40 * time.Minute, Drives: smallSticks()}},
 		[]string{"./install"}, "-test.run=^TestInner(KilledAtEveryStep|Passphrase)")
 }
 
 // TestDisksSafety lets go wrong what can, see safety_inner_test.go and
 // failing_inner_test.go.
 func TestDisksSafety(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: smallSticks()}},
 		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|TwoLayouts|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
 }
 
 // TestLongDisksInterrupted kills it at many more moments.
 func TestLongDisksInterrupted(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: smallSticks()}},
 		[]string{"./install"}, "-test.run=^TestLongInner")
 }
 

@@ -7,10 +7,6 @@ import (
 	"strings"
 )
 
-// rootPorts is how many PCIe root ports a machine with a placed NIC gets.
-// Firmware numbers buses in the ports' order, so port n leads to bus n.
-const rootPorts = 15
-
 // args is QEMU's command line for the machine whose files are in dir.
 func (vm *VM) args() []string {
 	c := vm.Config
@@ -138,17 +134,17 @@ func (d Drive) properties() []property {
 
 func nicArgs(nics []NIC) []string {
 	var args []string
+	// Firmware numbers buses in the order of the ports, so port n leads to bus
+	// n. The ports share the functions of two slots; hotplug=off because udev
+	// would name the card by the hotplug slot, as ens5.
+	ports := 0
 	for _, n := range nics {
-		if n.PCIBus > 0 {
-			// The ports share the functions of two slots; hotplug=off because
-			// udev would name the card by the hotplug slot, as ens5.
-			for port := 1; port <= rootPorts; port++ {
-				args = append(args, "-device", fmt.Sprintf(
-					"pcie-root-port,id=port%d,chassis=%d,hotplug=off,multifunction=on,addr=0x%x.%d",
-					port, port, 0x10+(port-1)/8, (port-1)%8))
-			}
-			break
-		}
+		ports = max(ports, n.PCIBus)
+	}
+	for port := 1; port <= ports; port++ {
+		args = append(args, "-device", fmt.Sprintf(
+			"pcie-root-port,id=port%d,chassis=%d,hotplug=off,multifunction=on,addr=0x%x.%d",
+			port, port, 0x10+(port-1)/8, (port-1)%8))
 	}
 	for i, n := range nics {
 		backend := n.Socket
