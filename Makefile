@@ -19,8 +19,8 @@ GOLANGCI_VERSION := v2.15.0
 # The suites are in mk/<area>.mk; those joined by + run side by side, see
 # mk/stages.sh. Loop devices are busy for as long as a network namespace made
 # meanwhile holds a copy of their mounts: test-net keeps away from their tests.
-CHECK := lint,build,test,reproducible+os-image+test-net test-osimage-loop,test-loop,test-disk-loop+test-nix \
-	test-guest-safety+test-guest-interrupted,test-guest-host+test-harness,test-initrd,test-vms,test-osimage-guest,test-nfs-guest \
+CHECK := lint,build,test,reproducible,test-nix+os-image+test-net \
+	test-guest-safety,test-osimage-guest,test-nfs-guest+test-guest-interrupted,test-guest-host+test-osimage-loop,test-loop,test-disk-loop,test-harness,test-initrd,test-vms \
 	test-e2e
 CHECK_LONG := test-discover-guest test-console-guest test-recovery-guest test-guest-long \
 	test-netboot test-os-image-again
