@@ -53,7 +53,7 @@ func TestDisksExampleHost(t *testing.T) {
 // TestDisksKilled kills the example host's run in the middle of every step and
 // after every step, see interrupt_inner_test.go.
 func TestDisksKilled(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 40 * time.Minute, Drives: smallSticks()}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 40 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestInner(KilledAtEveryStep|Passphrase)")
 }
 
@@ -66,7 +66,7 @@ func TestDisksSafety(t *testing.T) {
 
 // TestLongDisksInterrupted kills it at many more moments.
 func TestLongDisksInterrupted(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: smallSticks()}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestLongInner")
 }
 
