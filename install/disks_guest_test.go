@@ -46,21 +46,21 @@ var verbose = []string{"INNER_VERBOSE=" + os.Getenv("INNER_VERBOSE")}
 // TestDisksExampleHost makes the seven-disk host at its real sizes, see
 // disks_inner_test.go.
 func TestDisksExampleHost(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 20 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 40 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestInner(SevenDisks|SecretsAreFound)$")
 }
 
 // TestDisksKilled kills the example host's run in the middle of every step and
 // after every step, see interrupt_inner_test.go.
 func TestDisksKilled(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 40 * time.Minute, Drives: exampleDrives}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 80 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestInner(KilledAtEveryStep|Passphrase)")
 }
 
 // TestDisksSafety lets go wrong what can, see safety_inner_test.go and
 // failing_inner_test.go.
 func TestDisksSafety(t *testing.T) {
-	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 30 * time.Minute, Drives: smallSticks()}},
+	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 60 * time.Minute, Drives: smallSticks()}},
 		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|TwoLayouts|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
 }
 

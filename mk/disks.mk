@@ -15,7 +15,7 @@ test-guest-host: ## the seven-disk host, made and looked at by other programs
 	go test -count=1 -timeout 60m -tags guest -run '^TestDisksExampleHost$$' ./install
 
 test-guest-safety: ## what can go wrong with disks, volumes and sticks
-	go test -count=1 -timeout 60m -tags guest -run '^TestDisksSafety$$' ./install
+	go test -count=1 -timeout 90m -tags guest -run '^TestDisksSafety$$' ./install
 
 test-console-guest: ## a person at a console: preview, yes, passphrase, progress, and again
 	go test -count=1 -timeout 20m -tags guest -run '^TestDisksAtTheConsole$$' ./cmd/hvinstall

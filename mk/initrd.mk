@@ -3,7 +3,7 @@
 .PHONY: test-initrd bench-boot fuzz-initrd
 
 test-initrd: ## the initramfs of Debian's kernel, and every way a boot can go, in guests
-	go test -tags guest -count=1 -timeout 30m ./initrd/...
+	go test -tags guest -count=1 -timeout 60m ./initrd/...
 
 bench-boot: ## kernel start to switch_root against Debian's initramfs-tools; stick to seven volumes
 	go test -tags guest -count=1 -timeout 40m -run '^$$' -bench '^BenchmarkBoot$$' -benchtime 3x ./initrd/unlock

@@ -4,10 +4,10 @@
 .PHONY: test-net test-nfs-guest bench-net
 
 test-net: ## br0 in network namespaces: DHCP, IPv6, TCP, rollback, networkd (root)
-	go test -tags netns -count=1 -timeout 5m ./net/bridge ./net/nfs
+	go test -tags netns -count=1 -timeout 15m ./net/bridge ./net/nfs
 
 test-nfs-guest: ## a real NFS server and clients, allowed and forbidden, in a guest
-	go test -tags guest -count=1 -timeout 15m -run TestInGuest ./net/nfs
+	go test -tags guest -count=1 -timeout 20m -run TestInGuest ./net/nfs
 
 bench-net: ## how long the LAN is silent while br0 takes over (root)
 	go test -tags netns -count=1 -run '^$$' -bench '^BenchmarkGap$$' -benchtime 1x ./net/bridge

@@ -15,7 +15,7 @@ test-osimage-loop: os-image ## the image is unpacked with all it has (root, loop
 
 # Three machines run side by side, of one CPU each: time limits are three times
 # those of one alone.
-E2E_TIMEOUT ?= 60m
+E2E_TIMEOUT ?= 120m
 test-e2e: export HVINSTALL_SLOW ?= 3
 test-e2e: export HVINSTALL_GUEST_CPUS ?= 1
 test-e2e: live ## from blank disks to a running VM and back, and what may go wrong, in UEFI guests

@@ -16,7 +16,7 @@ func TestInGuest(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{
 		Config: testvm.Config{
 			Memory:  1024,
-			Timeout: 9 * time.Minute,
+			Timeout: 15 * time.Minute,
 			Drives:  []testvm.Drive{{Model: testvm.Virtio, Serial: "POOL1", Size: 2e9}, {Model: testvm.Virtio, Serial: "SYSTEM", Size: 1e9}},
 		},
 		Programs: []string{"exportfs", "rpc.mountd", "rpc.nfsd", "mount.nfs", "mount.nfs4", "nft", "ip", "nfsconf"},
