@@ -71,7 +71,7 @@ func TestInnerSevenDisks(t *testing.T) {
 			t.Errorf("the second run wrote to %s: %s, then %s", name, before[name], count)
 		}
 	}
-	if notes := sh(t, "mtype -i $(readlink -f %s) ::notes.txt", secondStick); notes != "my notes\n" {
+	if notes := mtype(t, secondStick, "notes.txt"); notes != "my notes\n" {
 		t.Errorf("the second stick's own file = %q", notes)
 	}
 	h.judge()

@@ -121,6 +121,27 @@ func sh(t *testing.T, format string, args ...any) string {
 	return string(out)
 }
 
+// mtype reads a file of a stick by mtools, another hand than the kernel. What
+// they remark on stderr is no part of the file.
+func mtype(t *testing.T, device, file string) string {
+	t.Helper()
+	device, err := filepath.EvalSymlinks(device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var content, said strings.Builder
+	cmd := exec.Command("mtype", "-i", device, "::"+file)
+	cmd.Stdout, cmd.Stderr = &content, &said
+	err = cmd.Run()
+	if said.Len() > 0 {
+		t.Logf("mtype: %s", said.String())
+	}
+	if err != nil {
+		t.Fatalf("reading %s: %v", file, err)
+	}
+	return content.String()
+}
+
 // release unmounts the target and closes the volumes.
 func release(t *testing.T) {
 	t.Helper()
@@ -373,24 +394,10 @@ func (h house) open(p Plan) []crypt.Opened {
 	return opened
 }
 
-// stickFile reads a stick's key by mtools, another hand than the kernel.
+// stickFile reads a stick's key.
 func (h house) stickFile(k crypt.KeyPlan) string {
 	h.t.Helper()
-	device, err := filepath.EvalSymlinks(k.Device())
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	var key, said strings.Builder // what mtools remark is no part of the key
-	cmd := exec.Command("mtype", "-i", device, "::"+k.Filename)
-	cmd.Stdout, cmd.Stderr = &key, &said
-	err = cmd.Run()
-	if said.Len() > 0 {
-		h.t.Logf("mtype: %s", said.String())
-	}
-	if err != nil {
-		h.t.Fatalf("reading %s: %v", k.Filename, err)
-	}
-	return key.String()
+	return mtype(h.t, k.Device(), k.Filename)
 }
 
 // keysOpen holds each stick's key against every volume, by cryptsetup.

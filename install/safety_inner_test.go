@@ -184,7 +184,7 @@ func TestInnerSticks(t *testing.T) {
 		{"another file of that name", `a file \"small\" that is not a key of hvinstall's`,
 			func() { mount("echo 'a letter' >/mnt/stick/small") },
 			func() {
-				if got := sh(t, "mtype -i %s ::small", real); got != "a letter\n" {
+				if got := mtype(t, real, "small"); got != "a letter\n" {
 					t.Errorf("the file is now %q", got)
 				}
 				mount("rm /mnt/stick/small")
@@ -216,12 +216,12 @@ func TestInnerSticks(t *testing.T) {
 		}
 		c.mend()
 		if c.name != "no VFAT" {
-			if got := sh(t, "mtype -i %s ::notes.txt", real); got != "my notes\n" {
+			if got := mtype(t, real, "notes.txt"); got != "my notes\n" {
 				t.Errorf("%s: the stick's own file is now %q", c.name, got)
 			}
 		}
 		h.must(childCost + "=1")
-		if key := sh(t, "mtype -i %s ::small", real); len(key) != 4096 {
+		if key := mtype(t, real, "small"); len(key) != 4096 {
 			t.Errorf("%s: put right, the key has %d bytes", c.name, len(key))
 		}
 		teardown(t)
