@@ -113,11 +113,7 @@ func charset(lang string) string {
 func (p Plan) fstab() string {
 	rows := [][]string{}
 	for _, m := range p.Mounts {
-		options := strings.Join(m.fstabOptions(), ",")
-		if options == "" {
-			options = "defaults"
-		}
-		rows = append(rows, []string{m.Source, m.Target, m.FSType, options, "0 0"})
+		rows = append(rows, []string{m.Source, m.Target, m.FSType, strings.Join(m.fstabOptions(), ","), "0 0"})
 	}
 	if p.Swap != "" {
 		rows = append(rows, []string{p.Swap, "none", "swap", "defaults", "0 0"})
@@ -125,18 +121,25 @@ func (p Plan) fstab() string {
 	return table(rows)
 }
 
+// bootPatience is how long systemd waits until udev knows of the file systems
+// that a host cannot be without. The init has opened their volumes, so they are
+// there; after the 90 s that systemd gives a device, a slow machine would be in
+// emergency mode. See x-systemd.device-timeout in systemd.mount(5).
+const bootPatience = "x-systemd.device-timeout=15min"
+
 // fstabOptions adds what keeps a boot from waiting: the init mounts a pool, or
 // leaves it out when disks are missing, and systemd is to do neither by itself
 // (docs/boot.md); and a host without its ESP runs all the same.
 func (m Mount) fstabOptions() []string {
+	options := slices.Clone(m.Options)
 	switch {
 	case m.Pool:
-		return append(slices.Clone(m.Options), "noauto", "nofail", "x-systemd.device-timeout=5s")
+		return append(options, "noauto", "nofail", "x-systemd.device-timeout=5s")
 	case m.FSType == "vfat":
 		// With nofail nothing waits for it, so that a slow disk may have its time.
-		return append(slices.Clone(m.Options), "nofail")
+		return append(options, "nofail", bootPatience)
 	}
-	return m.Options
+	return append(options, bootPatience)
 }
 
 // table aligns columns, for people.

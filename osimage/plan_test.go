@@ -100,9 +100,9 @@ func TestLiveSumStandsIn(t *testing.T) {
 
 func TestFstab(t *testing.T) {
 	p, _ := MakePlan(values(), "")
-	want := `UUID=1111       /             btrfs  subvol=root,noatime                                       0 0
-UUID=1111       /home         btrfs  subvol=home,noatime                                       0 0
-UUID=ABCD-1234  /efi          vfat   umask=0077,nofail                                         0 0
+	want := `UUID=1111       /             btrfs  subvol=root,noatime,x-systemd.device-timeout=15min        0 0
+UUID=1111       /home         btrfs  subvol=home,noatime,x-systemd.device-timeout=15min        0 0
+UUID=ABCD-1234  /efi          vfat   umask=0077,nofail,x-systemd.device-timeout=15min          0 0
 UUID=2222       /mnt/vmstore  btrfs  subvol=vmstore,noauto,nofail,x-systemd.device-timeout=5s  0 0
 /swap/swapfile  none          swap   defaults                                                  0 0
 `

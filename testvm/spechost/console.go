@@ -67,9 +67,19 @@ func (c Console) Live(within time.Duration) error {
 	return c.Settle()
 }
 
+// failures are the lines in which systemd says what did not start, and why.
+var failures = regexp.MustCompile(`\[(?: TIME |FAILED|DEPEND)\].*`)
+
 // LogIn logs in to the installed host as its user, and becomes root.
 func (c Console) LogIn(within time.Duration) error {
-	if err := c.Dialogue(within, `hypervisor login: `, User, `Password: `, Password, User+`@hypervisor:~\$ `, "sudo -i",
+	match, err := c.VM.Expect(Slow(within), `hypervisor login: |emergency mode`)
+	switch {
+	case err != nil:
+		return err
+	case match[0] == "emergency mode":
+		return fmt.Errorf("the host is in emergency mode:\n%s", strings.Join(failures.FindAllString(Plain(c.Transcript()), -1), "\n"))
+	}
+	if err := c.Dialogue(within, ``, User, `Password: `, Password, User+`@hypervisor:~\$ `, "sudo -i",
 		`password for `+User+`: `, Password, `root@hypervisor:~# `, ""); err != nil {
 		return err
 	}
