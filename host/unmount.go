@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +32,10 @@ func UnmountOwn(target string) error {
 	return nil
 }
 
+// ending lets one of the steps that run side by side end what a killed process
+// left; the others find nothing left.
+var ending sync.Mutex
+
 // OwnMountDir makes an empty folder for a private mount, and first ends the
 // private mounts of this prefix that a killed process left. The caller holds
 // the lock that keeps a second run away.
@@ -36,17 +43,36 @@ func OwnMountDir(prefix string) (string, error) {
 	if err := os.MkdirAll(filepath.Dir(prefix), 0o700); err != nil {
 		return "", err
 	}
+	if err := endLeft(prefix); err != nil {
+		return "", fmt.Errorf("ending what a killed run left: %w", err)
+	}
+	return os.MkdirTemp(filepath.Dir(prefix), fmt.Sprintf("%s%d-", filepath.Base(prefix), os.Getpid()))
+}
+
+func endLeft(prefix string) error {
+	ending.Lock()
+	defer ending.Unlock()
 	mounts, err := Mounts()
 	if err != nil {
-		return "", err
+		return err
 	}
-	own := fmt.Sprintf("%s%d-", prefix, os.Getpid())
 	for _, m := range mounts {
-		if strings.HasPrefix(m.Target, prefix) && !strings.HasPrefix(m.Target, own) {
+		if isLeft(m.Target, prefix, os.Getpid()) {
 			if err := errors.Join(UnmountOwn(m.Target), os.Remove(m.Target)); err != nil {
-				return "", fmt.Errorf("ending what a killed run left: %w", err)
+				return err
 			}
 		}
 	}
-	return os.MkdirTemp(filepath.Dir(prefix), filepath.Base(own))
+	return nil
+}
+
+// ownMount is what OwnMountDir adds to a prefix: its process, and a number.
+var ownMount = regexp.MustCompile(`^(\d+)-\d+$`)
+
+// isLeft reports whether a folder is one that OwnMountDir made for this very
+// prefix (one may begin with another) in another process.
+func isLeft(folder, prefix string, pid int) bool {
+	rest, found := strings.CutPrefix(folder, prefix)
+	made := ownMount.FindStringSubmatch(rest)
+	return found && made != nil && made[1] != strconv.Itoa(pid)
 }

@@ -3,8 +3,8 @@
 
 .PHONY: test-loop test-harness test-guest test-guest-host test-guest-safety test-guest-interrupted test-guest-long test-recovery-guest bench-disks
 
-test-loop: ## btrfs, tables and sticks on loop devices (root)
-	go test -count=1 -tags loop ./disk ./crypt
+test-loop: ## mounts, btrfs, tables and sticks on loop devices (root)
+	go test -count=1 -tags loop ./host ./disk ./crypt
 
 test-harness: ## the harness itself: guests that end, are cut off, and report
 	go test -count=1 -timeout 40m -tags guest -run '^Test(Guest|PowerCut|TimeLimit|Inner)$$' ./testvm

@@ -5,9 +5,12 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"hvinstall/host"
 )
 
 // loaderSource is systemd-boot as the image brings it.
@@ -100,29 +103,14 @@ func installLoader(root, esp string) error {
 // writeESP writes a file on a VFAT so that a power cut leaves the old one or
 // the new one: VFAT has no owners, and its rename is one directory entry.
 func writeESP(path string, data []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		return err
-	}
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
 		return nil
 	}
-	// Not host.WriteFile: it sets a mode, which VFAT refuses.
-	temporary, err := os.CreateTemp(filepath.Dir(path), ".hv-*.tmp")
+	err := host.Replace(path, host.NoMode, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
 	if err != nil {
-		return err
-	}
-	defer os.Remove(temporary.Name())
-	defer temporary.Close()
-	if _, err := temporary.Write(data); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err := temporary.Sync(); err != nil {
-		return fmt.Errorf("writing %s: %w", path, err)
-	}
-	if err := temporary.Close(); err != nil {
-		return err
-	}
-	if err := os.Rename(temporary.Name(), path); err != nil {
 		return err
 	}
 	return syncFS(filepath.Dir(path))

@@ -11,8 +11,6 @@ import (
 
 	"hvinstall/host"
 	"hvinstall/step"
-
-	"github.com/google/renameio/v2"
 )
 
 // keptSteps place what later runs and the units need on the host: the plan,
@@ -84,21 +82,10 @@ func (j Job) binaryStep() step.Step {
 				return fmt.Errorf("reading hvinstall itself: %w", err)
 			}
 			defer in.Close()
-			if err := os.MkdirAll(filepath.Dir(at), 0o755); err != nil {
-				return fmt.Errorf("making the folder of hvinstall: %w", err)
-			}
-			out, err := renameio.NewPendingFile(at, renameio.WithTempDir(filepath.Dir(at)), renameio.WithPermissions(0o755), renameio.IgnoreUmask())
-			if err != nil {
-				return fmt.Errorf("writing %s: %w", at, err)
-			}
-			defer out.Cleanup() //nolint:errcheck // after CloseAtomicallyReplace it does nothing
-			if _, err := io.Copy(out, in); err != nil {
-				return fmt.Errorf("writing %s: %w", at, err)
-			}
-			if err := out.CloseAtomicallyReplace(); err != nil {
-				return fmt.Errorf("writing %s: %w", at, err)
-			}
-			return nil
+			return host.Replace(at, 0o755, func(w io.Writer) error {
+				_, err := io.Copy(w, in)
+				return err
+			})
 		},
 	}
 }
