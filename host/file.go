@@ -22,28 +22,25 @@ func WriteFile(path string, data []byte, mode os.FileMode) error {
 	} else if same {
 		return nil
 	}
-	return Replace(path, mode, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
+	return Replace(path, mode, bytes.NewReader(data))
 }
 
 // NoMode leaves a file the mode that its file system gives: VFAT refuses others.
 const NoMode os.FileMode = 0
 
-// Replace writes path anew by one rename, after the data is on the disk. What
-// killed processes left of an earlier try is removed.
-func Replace(path string, mode os.FileMode, write func(io.Writer) error) error {
+// Replace writes path anew by one rename, after what content holds is on the
+// disk. What killed processes left of an earlier try is removed.
+func Replace(path string, mode os.FileMode, content io.Reader) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("making the folder of %s: %w", path, err)
 	}
-	if err := replace(path, mode, write); err != nil {
+	if err := replace(path, mode, content); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
 }
 
-func replace(path string, mode os.FileMode, write func(io.Writer) error) error {
+func replace(path string, mode os.FileMode, content io.Reader) error {
 	if err := removeLeft(path); err != nil {
 		return err
 	}
@@ -61,7 +58,7 @@ func replace(path string, mode os.FileMode, write func(io.Writer) error) error {
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX); err != nil {
 		return err
 	}
-	if err := write(file); err != nil {
+	if _, err := io.Copy(file, content); err != nil {
 		return err
 	}
 	return file.CloseAtomicallyReplace()

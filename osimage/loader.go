@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -106,11 +105,7 @@ func writeESP(path string, data []byte) error {
 	if have, err := os.ReadFile(path); err == nil && bytes.Equal(have, data) {
 		return nil
 	}
-	err := host.Replace(path, host.NoMode, func(w io.Writer) error {
-		_, err := w.Write(data)
-		return err
-	})
-	if err != nil {
+	if err := host.Replace(path, host.NoMode, bytes.NewReader(data)); err != nil {
 		return err
 	}
 	return syncFS(filepath.Dir(path))

@@ -82,10 +82,7 @@ func (j Job) binaryStep() step.Step {
 				return fmt.Errorf("reading hvinstall itself: %w", err)
 			}
 			defer in.Close()
-			return host.Replace(at, 0o755, func(w io.Writer) error {
-				_, err := io.Copy(w, in)
-				return err
-			})
+			return host.Replace(at, 0o755, in)
 		},
 	}
 }

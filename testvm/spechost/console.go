@@ -79,7 +79,10 @@ func (c Console) LogIn(within time.Duration) error {
 	case match[0] == "emergency mode":
 		return fmt.Errorf("the host is in emergency mode:\n%s", strings.Join(failures.FindAllString(Plain(c.Transcript()), -1), "\n"))
 	}
-	if err := c.Dialogue(within, ``, User, `Password: `, Password, User+`@hypervisor:~\$ `, "sudo -i",
+	if err := c.Type(User); err != nil {
+		return err
+	}
+	if err := c.Dialogue(within, `Password: `, Password, User+`@hypervisor:~\$ `, "sudo -i",
 		`password for `+User+`: `, Password, `root@hypervisor:~# `, ""); err != nil {
 		return err
 	}
