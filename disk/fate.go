@@ -24,8 +24,19 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 	if d.isOurs(dp.Table) {
 		return p.ours(dp)
 	}
-	if slices.ContainsFunc(p.Erase, dp.isCalled) {
+	if w.role == RolePool && p.isOwn(d, w.pool) && p.adopt(w, dp) == "" {
+		return Keep
+	}
+	carried, carries := d.Carried()
+	switch {
+	case carries && carried.Open: // no consent erases a volume that the host has open
+		p.refuseCarried(w, carried)
+		return Refuse
+	case slices.ContainsFunc(p.Erase, dp.isCalled):
 		return Erase
+	case carries:
+		p.refuseCarried(w, carried)
+		return Refuse
 	}
 	if holders := d.AllHolders(); len(d.Signatures) == 0 && len(d.Partitions) == 0 && len(holders) > 0 {
 		return Create // mayBeWritten names who holds it
@@ -75,14 +86,13 @@ func (p *planner) ours(dp *DiskPlan) Fate {
 				complete = false
 			case !found && !slices.ContainsFunc(have.Signatures, func(s Signature) bool { return s.Type != UnknownData }):
 				// Whoever formats it anew loses what is behind the header for good.
-				p.refuse("header-lost", dp.ID, "bring the header back from its backup on another volume of this host (cryptsetup luksHeaderRestore), "+
-					"or, if nothing of it is needed, give the layout another seed: and run again with --erase "+dp.ID,
+				p.refuse("header-lost", dp.ID, "bring the header back from its backup on another volume of this host (cryptsetup luksHeaderRestore; docs/recovery.md)",
 					"partition %d held the volume %s once, and its LUKS header is gone", have.Number, dp.Mapping)
 				return Refuse
 			case found && luks.UUID == dp.VolumeUUID:
 				dp.VolumeExists = true
 			default:
-				p.refuse("volume-foreign", dp.ID, "if nothing of it is needed, give the layout another seed: and run again with --erase "+dp.ID,
+				p.refuse("volume-foreign", dp.ID, "find out what put it there before anything else; docs/safety.md says how a disk of this host is given up",
 					"the partition table is hvinstall's, but partition %d holds %s instead of the volume %s",
 					have.Number, have.content(), dp.Mapping)
 				return Refuse

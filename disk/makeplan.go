@@ -26,6 +26,8 @@ type Input struct {
 	Layout *configs.Layout
 	Facts  Facts
 	Erase  []string // by-id names that may be erased although they hold data
+
+	Hostname string // of the running system
 }
 
 // planner collects a plan and everything that speaks against it.
@@ -42,7 +44,8 @@ type planner struct {
 // found at once.
 func MakePlan(in Input) (Plan, []step.Refusal) {
 	p := &planner{Input: in, usedBy: map[string]string{}, identity: map[string]string{}}
-	l := in.Layout
+	p.formerName()
+	l := p.Layout
 	if l.OS != nil {
 		p.disk(want{ref: l.OS.Disk, role: RoleOS, name: "os", media: l.OS.StorageMedia, adopt: l.OS.Adopt, least: p.leastOS()})
 	}
@@ -57,6 +60,7 @@ func MakePlan(in Input) (Plan, []step.Refusal) {
 		}
 	}
 	p.eraseIsNamed()
+	p.leftOut()
 	p.filesystems()
 	return p.plan, p.refusals
 }
@@ -121,7 +125,7 @@ func (p *planner) numberOnDisk(d Disk, pool configs.Pool) int {
 	uuid := p.volumeUUID(RolePool, pool.Name, d)
 	for _, part := range d.Partitions {
 		luks, found := find(part.Signatures, "luks2", "luks1")
-		if !found || luks.UUID != uuid && !pool.Adopt {
+		if !found || luks.UUID != uuid && !pool.Adopt && !p.isOwn(d, pool.Name) {
 			continue
 		}
 		names := []string{luks.Label}
@@ -161,7 +165,7 @@ func (p *planner) disk(w want) {
 	found := p.Facts.ByName(w.ref.ID)
 	switch {
 	case len(found) == 0:
-		p.refuse("disk-missing", w.ref.ID, p.nearest(w.ref.ID), "the disk is not there")
+		p.refusals = append(p.refusals, p.missing(w))
 		p.plan.Disks = append(p.plan.Disks, dp)
 		return
 	case len(found) > 1:
@@ -262,25 +266,28 @@ func (dp DiskPlan) isCalled(id string) bool {
 }
 
 // nearest is the way out of a missing disk: the disks that no one has named.
-func (p *planner) nearest(id string) string {
-	var free []string
+func (p *planner) nearest(w want) string {
+	var unnamed []Disk
 	for _, d := range p.Facts.Disks {
 		if !d.Live && len(d.ByID) > 0 && !slices.ContainsFunc(p.named(), d.has) {
-			name := d.Called()
-			if !d.Blank() {
-				name += " (holds data)"
-			}
-			free = append(free, name)
+			unnamed = append(unnamed, d)
 		}
 	}
+	var free []string
+	for _, d := range p.suits(w, unnamed) {
+		name := d.Called()
+		if !d.Blank() {
+			name += " (holds data)"
+		}
+		free = append(free, name)
+	}
 	if len(free) == 0 {
-		hint := "plug it in, and check cables and power: no other disk is there that the layout does not name already"
+		hint := "plug it in, and check cables and power: no other disk that would do is there and not named by the layout already"
 		if nameless := p.nameless(); nameless != "" {
 			hint += "; " + nameless + " has no by-id name: a USB bridge that shares its serial number with another one hides its disk; plug it in alone, or connect it otherwise"
 		}
 		return hint
 	}
-	slices.SortStableFunc(free, func(a, b string) int { return commonPrefix(b, id) - commonPrefix(a, id) })
 	hint := "plug it in, or name one that is there: " + strings.Join(free[:min(3, len(free))], ", ")
 	if more := len(free) - 3; more > 0 {
 		hint += fmt.Sprintf(", or one of %d more ('hvinstall discover' lists them)", more)

@@ -103,7 +103,7 @@ func (p Plan) Installing() bool { return p.Root != "/" }
 // disks plans what becomes of the disks and the volumes on them.
 func (p *Plan) disks(in Input) {
 	var refusals []step.Refusal
-	p.Disk, refusals = disk.MakePlan(disk.Input{Layout: in.Layout, Facts: in.Facts.Disks, Erase: in.Erase})
+	p.Disk, refusals = disk.MakePlan(disk.Input{Layout: in.Layout, Facts: in.Facts.Disks, Erase: in.Erase, Hostname: in.Facts.Hostname})
 	p.Refusals = append(p.Refusals, refusals...)
 	var containers []crypt.Container
 	sticks := map[string]crypt.Stick{}

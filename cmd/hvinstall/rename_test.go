@@ -1,0 +1,106 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"hvinstall/disk"
+	"hvinstall/install"
+)
+
+const renameCases = "../../testdata/cases/rename"
+
+// TestRenamedIsNotForeign: a host renamed, a disk whose model string changed,
+// a disk left out or in another pool's place are known for what they carry, and
+// no word of the preview advises to erase them.
+func TestRenamedIsNotForeign(t *testing.T) {
+	installed := filepath.Join(machines, "hypervisor-installed.json")
+	changed := filepath.Join(renameCases, "model-changed.json")
+	example, err := os.ReadFile(exampleOfSpec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const (
+		ssd = "nvme-WDC_WDS100T2B0C-00PXH0_20473A800123, size: 1TB"
+		hdd = "ata-ST2000VN004-2E4164_Z523C4D5, size: 2TB"
+	)
+	edit := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(string(example)) }
+	layoutOf := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(renameCases, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	for _, c := range []struct {
+		name, layout, facts string
+		code                int
+		says                []string
+	}{
+		{
+			"hostname changed", layoutOf("hostname-changed.yaml"), installed, exitRefused,
+			[]string{"made under the name hypervisor, and the layout calls it hv1", "add 'seed: hypervisor'", "REFUSED: 1 reason."},
+		},
+		{
+			"hostname changed, seed kept", edit("hostname: hypervisor", "hostname: hv1\nseed: hypervisor"), installed, exitDone,
+			[]string{"8 disks: 8 kept"},
+		},
+		{"model changed", layoutOf("model-changed.yaml"), changed, exitDone, []string{"8 disks: 8 kept"}},
+		{
+			"model changed, line kept", string(example), changed, exitRefused,
+			[]string{"carries the volume crypt-vmstore-1", "change this line to", "nvme-Samsung_SSD_970_EVO_Plus_1TB_S467NX0M801234B", "REFUSED: 1 reason."},
+		},
+		{
+			"pool shrunk", layoutOf("pool-shrunk.yaml"), installed, exitRefused,
+			[]string{"the layout leaves out nvme-KINGSTON_SA2000M8500G_50026B7683A1B2C3", "REFUSED: 1 reason."},
+		},
+		{
+			"two disks swapped", edit(ssd, hdd, hdd, ssd), installed, exitRefused,
+			[]string{"below pools.vmstore.disks", "below pools.bulk.disks"},
+		},
+		{
+			"pool renamed", edit("  vmstore:\n", "  fast:\n"), installed, exitRefused,
+			[]string{"the volume crypt-vmstore-1, number 1 of the pool vmstore, which is open on this host", "give it its name back"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			plan := filepath.Join(t.TempDir(), "layout.yaml")
+			if err := os.WriteFile(plan, []byte(c.layout), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var out, errs bytes.Buffer
+			code := run(t.Context(), terminal{strings.NewReader(""), &out, &errs}, []string{"--plan", plan, "--facts", c.facts, "--dry-run"})
+			if code != c.code {
+				t.Errorf("exit code = %d, want %d:\n%s%s", code, c.code, &out, &errs)
+			}
+			text := strings.Join(strings.Fields(out.String()+errs.String()), " ")
+			for _, want := range c.says {
+				if !strings.Contains(text, want) {
+					t.Errorf("the preview does not say %q:\n%s%s", want, &out, &errs)
+				}
+			}
+			if strings.Contains(text, "--erase") {
+				t.Errorf("the preview advises --erase:\n%s%s", &out, &errs)
+			}
+		})
+	}
+}
+
+// TestOwnVolumeIsNeverErased: --erase is no consent for a volume that the
+// running host has open, whatever place the layout gives its disk.
+func TestOwnVolumeIsNeverErased(t *testing.T) {
+	plan := planOf(t, "hypervisor-installed")
+	in := install.Input{Layout: plan.Layout, Facts: plan.Facts}
+	in.Layout.Pools[0].Name = "fast"
+	for _, ref := range in.Layout.Pools[0].Disks {
+		in.Erase = append(in.Erase, ref.ID)
+	}
+	for _, d := range install.Make(in).Disk.Disks {
+		if d.Pool == "fast" && d.Fate != disk.Refuse {
+			t.Errorf("%s: %s, want refuse", d.ID, d.Fate)
+		}
+	}
+}
