@@ -58,6 +58,19 @@ func (d Disk) Carried() (Carried, bool) {
 	return Carried{}, false
 }
 
+var keyPartition = regexp.MustCompile(`^disk-key-[0-9]+-key$`)
+
+// keyStick is the FAT volume ID of a stick that hvinstall formatted for the
+// keys of some host, as its partition's and its file system's label say.
+func (d Disk) keyStick() (uuid string, found bool) {
+	for _, part := range d.Partitions {
+		if fat, found := find(part.Signatures, "vfat"); found && fat.Label == keyLabel && keyPartition.MatchString(part.Label) {
+			return fat.UUID, true
+		}
+	}
+	return "", false
+}
+
 // isOwn reports whether the disk carries a volume of this pool that the running
 // host has open. Its model, serial and by-id name may have changed since it was
 // made (firmware, another enclosure or controller), and the identities derived

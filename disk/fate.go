@@ -38,6 +38,12 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 		p.refuseCarried(w, carried)
 		return Refuse
 	}
+	if uuid, found := d.keyStick(); found {
+		p.refuse("stick-of-host", w.ref.ID, "to put this host's key beside what is there, name it by {uuid: "+uuid+"} in encryption.usb_keys; "+
+			"docs/safety.md, 'A disk of a hvinstall host', says how to give it up",
+			"it is a key stick that hvinstall made for a host whose identity is not this layout's")
+		return Refuse
+	}
 	if holders := d.AllHolders(); len(d.Signatures) == 0 && len(d.Partitions) == 0 && len(holders) > 0 {
 		return Create // mayBeWritten names who holds it
 	}

@@ -18,6 +18,7 @@ const (
 	smallestKey = 64 << 20 // FAT32 needs 65,525 clusters
 	tolerance   = 3        // percent that a disk's size may differ from the layout's
 	rootLabel   = "root"   // btrfs label of the OS
+	keyLabel    = "HVKEY"  // FAT label of a key stick
 	swapPath    = "/swap/swapfile"
 )
 

@@ -39,7 +39,7 @@ func (p *planner) table(w want, d Disk) TablePlan {
 	case RoleKey:
 		add(PartitionPlan{
 			Label: label("key"), Type: TypeBasicData, GUID: derive("stick"),
-			Format: "vfat", FSLabel: "HVKEY", FSUUID: p.Layout.VolumeSerial("key/" + d.Identity()),
+			Format: "vfat", FSLabel: keyLabel, FSUUID: p.Layout.VolumeSerial("key/" + d.Identity()),
 		})
 	}
 	return t

@@ -137,7 +137,8 @@ func TestInnerTwoLayouts(t *testing.T) {
 	before := writes(t)
 	second := newHouse(t, strings.Replace(strings.Replace(smallHost, "hostname: small", "hostname: other", 1), "fast:", "vault:", 1))
 	r := second.run(childCost + "=1")
-	if r.err == nil || strings.Count(r.events, "refused disk-data") != 4 {
+	if r.err == nil || strings.Count(r.events, "refused disk-of-host") != 3 || strings.Count(r.events, "refused stick-of-host") != 1 ||
+		strings.Contains(r.events, "--erase") {
 		t.Errorf("another host's layout on the same disks: %v\n%s", r.err, r.events)
 	}
 	r = second.run(childCost+"=1", childErase+"=nvme-QEMU_NVMe_Ctrl_NVC")
@@ -151,6 +152,32 @@ func TestInnerTwoLayouts(t *testing.T) {
 	}
 	first.must(childCost + "=1")
 	first.judge()
+}
+
+// TestInnerDiskHostRenamed: a host whose layout has another hostname is refused
+// once, with the line that keeps its disks; with that line nothing is written.
+func TestInnerDiskHostRenamed(t *testing.T) {
+	formatSecondStick(t)
+	first := newHouse(t, smallHost)
+	first.must(childCost + "=1")
+	sh(t, "echo small > /proc/sys/kernel/hostname")
+	t.Cleanup(func() { sh(t, "echo '(none)' > /proc/sys/kernel/hostname") })
+	before := writes(t)
+	renamed := strings.Replace(smallHost, "hostname: small", "hostname: other", 1)
+	r := newHouse(t, renamed).run(childCost + "=1")
+	if r.err == nil || !strings.Contains(r.events, "refused host-renamed") || strings.Count(r.events, "refused ") != 1 || strings.Contains(r.events, "--erase") {
+		t.Errorf("the host renamed: %v\n%s", r.err, r.events)
+	}
+	again := newHouse(t, "seed: small\n"+strings.Replace(renamed, "encryption:\n", "encryption:\n  key_filename: small\n", 1))
+	if r := again.must(childCost + "=1"); strings.Contains(r.events, "refused ") {
+		t.Errorf("renamed, with its seed: %s", r.events)
+	}
+	again.judge()
+	for name, count := range writes(t) {
+		if before[name] != count {
+			t.Errorf("%s was written to: %s, then %s", name, before[name], count)
+		}
+	}
 }
 
 // TestInnerTwoRuns: the second run says who holds the lock.

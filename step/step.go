@@ -126,15 +126,15 @@ func (r Refusal) Error() string {
 	return s
 }
 
-// ForeignError is a run's end at a step whose place is taken by something that
-// hvinstall did not make.
+// ForeignError is a run's end at a step whose place is taken by something else
+// than the layout says: a stranger's, or hvinstall's own of an earlier layout.
 type ForeignError struct {
 	Step  string
 	Found string
 }
 
 func (e *ForeignError) Error() string {
-	return fmt.Sprintf("%s: %s; hvinstall did not make it and leaves it alone", e.Step, e.Found)
+	return fmt.Sprintf("%s: %s; it is not what the layout says, and is left as it is", e.Step, e.Found)
 }
 
 // NotVerifiedError is a step that ran without an error and whose work is

@@ -268,13 +268,15 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 			return []step.Refusal{{
 				Code: "disk-gone", Where: v.Name,
 				What: "libvirt has the VM, and its disk " + v.Spec.Disk + " is not there",
-				Hint: "mount the pool it was on; to start anew with an empty VM, undefine this one first: virsh undefine --nvram " + v.Name,
+				Hint: "mount the pool it was on, or put the file back from a backup; where the pool's mountpoint was changed in the layout, " +
+					"put the old one back: the definition in libvirt names it",
 			}}
 		}
 		return nil
 	}
 	if file.Problem != "" {
-		return []step.Refusal{{Code: "disk-image", Where: v.Name, What: v.Spec.Disk + " is no whole disk image: " + file.Problem, Hint: "move it away"}}
+		return []step.Refusal{{Code: "disk-image", Where: v.Name, What: v.Spec.Disk + " is no whole disk image: " + file.Problem,
+			Hint: "look at it with 'qemu-img info' and 'qemu-img check', and put it back from a backup; moved aside, it is not lost, and the VM gets a new disk"}}
 	}
 	if file.Format != v.Spec.DiskFormat {
 		return []step.Refusal{{

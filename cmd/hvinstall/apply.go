@@ -76,7 +76,7 @@ func (r session) steps(ctx context.Context) int {
 		switch f.State {
 		case step.Done:
 		case step.Foreign:
-			foreign = append(foreign, step.Refusal{Code: "foreign", Where: steps[i].Title, What: f.Why, Hint: "hvinstall did not make it and leaves it alone; look at it, and move it away if it is not needed"})
+			foreign = append(foreign, step.Refusal{Code: "foreign", Where: steps[i].Title, What: f.Why, Hint: "it is not what the layout says, and is left as it is: nothing was changed; if the layout was edited, put the edited line back, else find out whose it is"})
 		case step.Absent:
 			todo = append(todo, steps[i].Title)
 		}

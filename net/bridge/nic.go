@@ -124,8 +124,8 @@ func usable(nic NIC, named bool, bridge string, facts Facts) *step.Refusal {
 		if master := facts.named(nic.Master); master != nil && (master.Kind == "bridge" || master.Kind == "bond") {
 			kind = "the " + master.Kind
 		}
-		return refuse("nic-taken", fmt.Sprintf("it is a port of %s %s, which hvinstall did not make", kind, nic.Master),
-			fmt.Sprintf("write bridge: %s in the layout, free the card, or name another", nic.Master))
+		return refuse("nic-taken", fmt.Sprintf("it is a port of %s %s", kind, nic.Master),
+			fmt.Sprintf("write bridge: %s in the layout (a bridge in use is not renamed: its VMs and addresses are on it), or name another card", nic.Master))
 	case !isMAC(nic.MAC):
 		return refuse("nic-kind", "it has no Ethernet address", "name a network card in network.nic; there is "+facts.candidates(nic.Name))
 	}
