@@ -12,6 +12,7 @@ import (
 // digest computes the plan's name: over the layout, and over each planned
 // disk's identity, content and fate. What changes without meaning anything
 // (kernel names, free memory, the time) is left out.
+// It is 128 bits long, so that nobody can make another plan of the same name.
 func (p *Plan) digest() {
 	type planned struct {
 		ID, Identity, WWN, Holds string
@@ -40,5 +41,5 @@ func (p *Plan) digest() {
 		panic(fmt.Sprintf("hashing the plan: %v", err))
 	}
 	sum := sha256.Sum256(text)
-	p.Digest = hex.EncodeToString(sum[:8])
+	p.Digest = hex.EncodeToString(sum[:16])
 }

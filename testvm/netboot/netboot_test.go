@@ -110,7 +110,7 @@ func (s *site) boot(t *testing.T, digest string) *testvm.VM {
 func TestUnattended(t *testing.T) {
 	s := newSite(t)
 	vm := s.boot(t, strings.Repeat("0", 64))
-	found, err := vm.Expect(spechost.Slow(8*time.Minute), `(?s)is not this plan's digest,\s+which\s+is\s+([0-9a-f]{16}):`)
+	found, err := vm.Expect(spechost.Slow(8*time.Minute), `(?s)is not this plan's digest,\s+which\s+is\s+([0-9a-f]{32}):`)
 	if err != nil {
 		t.Fatal(err)
 	}
