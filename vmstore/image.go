@@ -89,16 +89,12 @@ func readImage(r io.ReaderAt, size int64) (format string, virtual int64, needs s
 		virtual, needs, err = readQCOW2(head, size)
 		return formatQCOW2, virtual, needs, err
 	case bytes.HasPrefix(head, []byte("KDMV")) && n >= 20:
-		sectors := binary.LittleEndian.Uint64(head[12:])
-		if sectors == 0 {
-			// Such a header only points to a text that names other files.
-			return formatVMDK, 0, "", not("the VMDK holds no disk itself, it names other files; convert it to one file first")
-		}
-		return formatVMDK, int64(sectors) * 512, "", nil
+		virtual, err = readVMDK(r, head, size)
+		return formatVMDK, virtual, "", err
 	case bytes.HasPrefix(head, []byte("# Disk DescriptorFile")):
 		return formatVMDK, 0, "", not("it is a VMDK descriptor that names other files; convert it to one file first")
 	case n >= 0x178 && binary.LittleEndian.Uint32(head[0x40:]) == 0xbeda107f:
-		return formatVDI, int64(binary.LittleEndian.Uint64(head[0x170:])), "", nil
+		return formatVDI, int64(binary.LittleEndian.Uint64(head[0x170:])), "", judgeVDI(head)
 	case bytes.HasPrefix(head, []byte("vhdxfile")):
 		return formatVHDX, 0, "", nil
 	}
