@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hvinstall/host"
 )
@@ -22,7 +23,26 @@ var loaderTargets = []string{"EFI/systemd/systemd-bootx64.efi", "EFI/BOOT/BOOTX6
 const loaderConf = `# Written by hvinstall; see loader.conf(5).
 timeout 3
 console-mode keep
+editor no
 `
+
+// loaderConfOf is the loader.conf of an ESP: what is there, without the editor
+// of kernel command lines. With it, a person at the console is root by "e" and
+// init=/bin/bash on a host whose stick is plugged in.
+func loaderConfOf(have []byte) []byte {
+	if len(have) == 0 {
+		return []byte(loaderConf)
+	}
+	var b strings.Builder
+	for line := range strings.Lines(string(have)) {
+		if words := strings.Fields(line); len(words) > 0 && words[0] == "editor" {
+			continue
+		}
+		b.WriteString(strings.TrimSuffix(line, "\n") + "\n")
+	}
+	b.WriteString("editor no\n")
+	return []byte(b.String())
+}
 
 // loaderMissing says what of the boot loader is not on the ESP. A loader that
 // is there stays, whatever its version: systemd-boot-update.service keeps it
@@ -44,6 +64,13 @@ func loaderMissing(esp string) (string, error) {
 		if fileSize(filepath.Join(esp, file)) <= 0 {
 			return file + " is not there", nil
 		}
+	}
+	conf, err := os.ReadFile(filepath.Join(esp, "loader/loader.conf"))
+	if err != nil {
+		return "", err
+	}
+	if !bytes.Equal(conf, loaderConfOf(conf)) {
+		return "loader/loader.conf lets anybody at the console edit the kernel's command line", nil
 	}
 	return "", nil
 }
@@ -82,10 +109,12 @@ func installLoader(root, esp string) error {
 			return err
 		}
 	}
-	if fileSize(filepath.Join(esp, "loader/loader.conf")) <= 0 {
-		if err := writeESP(filepath.Join(esp, "loader/loader.conf"), []byte(loaderConf)); err != nil {
-			return err
-		}
+	conf, err := os.ReadFile(filepath.Join(esp, "loader/loader.conf"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := writeESP(filepath.Join(esp, "loader/loader.conf"), loaderConfOf(conf)); err != nil {
+		return err
 	}
 	if fileSize(filepath.Join(esp, "loader/random-seed")) <= 0 {
 		seed := make([]byte, 512)

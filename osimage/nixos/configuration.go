@@ -78,6 +78,7 @@ func bootloader(in Input) attrs {
 	}
 	return attrs{
 		after(set("boot.loader.systemd-boot.enable", true, "os.nixos.bootloader")),
+		set("boot.loader.systemd-boot.editor", false, "Whoever edits the kernel's command line at the console is root."),
 		set("boot.loader.systemd-boot.configurationLimit", 20, "Kernels of older generations do not fill the ESP."),
 		set("boot.loader.efi.canTouchEfiVariables", true),
 		set("boot.loader.efi.efiSysMountPoint", in.ESP.Mountpoint),

@@ -68,6 +68,7 @@ in
 
   # system/boot/loader/…
   boot.loader.systemd-boot.enable = option bool;
+  boot.loader.systemd-boot.editor = option bool;
   boot.loader.systemd-boot.configurationLimit = option (nullOr int);
   boot.loader.grub.enable = option bool;
   boot.loader.grub.efiSupport = option bool;
