@@ -173,10 +173,10 @@ func TestInnerDiskHostRenamed(t *testing.T) {
 	if r := again.must(childCost + "=1"); strings.Contains(r.events, "refused ") {
 		t.Errorf("renamed, with its seed: %s", r.events)
 	}
-	again.judge()
 	if after := again.identities(); after != before {
 		t.Errorf("what the disks carry has changed:\n%s\nbefore:\n%s", after, before)
 	}
+	again.judge()
 }
 
 // TestInnerTwoRuns: the second run says who holds the lock.
