@@ -12,6 +12,10 @@ import (
 // preparing is where new headers are made, in memory.
 const preparing = "/run/hvinstall/header-"
 
+// headerRoom is more than any header takes, bytes; cryptsetup's data begins at
+// 16 MiB. The file is sparse.
+const headerRoom = 128 << 20
+
 // inMemory runs f on a volume whose device is a new file in memory, which is
 // gone afterwards. The file is as large as a header's room.
 func (v VolumePlan) inMemory(f func(VolumePlan) error) (err error) {
@@ -27,7 +31,7 @@ func (v VolumePlan) inMemory(f func(VolumePlan) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Remove(v.Device)) }()
-	if err := os.Truncate(v.Device, 2*largestDataOffset); err != nil {
+	if err := os.Truncate(v.Device, headerRoom); err != nil {
 		return err
 	}
 	return f(v)

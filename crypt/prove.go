@@ -26,7 +26,10 @@ func (v VolumePlan) opens(key Secret, slot int) (bool, error) {
 		return false, err
 	}
 	defer volume.Close()
-	_, err = volume.UnsealVolume(slot, key.Bytes())
+	opened, err := volume.UnsealVolume(slot, key.Bytes())
+	if err == nil {
+		wipeKey(opened)
+	}
 	if errors.Is(err, luks.ErrPassphraseDoesNotMatch) {
 		return false, nil
 	}

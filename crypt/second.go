@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
+	"slices"
+	"strings"
 
 	"github.com/anatol/luks.go"
 	"golang.org/x/sys/unix"
 )
 
-// LUKS2 keeps two copies of a header. luks.go reads the first alone, so that a
-// volume whose first copy is damaged would stay closed although everything to
-// open it is there. Here the second copy is put in the first one's place, in a
-// copy of the header area that lives in memory; the disk stays as it is, for
-// cryptsetup to mend.
+// luks.go is given a copy of the header that lives in memory and not the disk:
+// what was judged is then what is used, though a disk may answer differently
+// when it is read again. LUKS2 keeps two copies of a header, and luks.go reads
+// the first alone; where that one is damaged, the second takes its place in
+// memory. The disk stays as it is, for cryptsetup to mend.
 
 // Fields of a header's first sector, see "LUKS2 On-Disk Format Specification",
 // 2.1.
@@ -26,31 +29,21 @@ const (
 	headerJSON         = 4096
 )
 
-// largestDataOffset bounds the header area that is copied; cryptsetup's is
-// 16 MiB.
-const largestDataOffset = 64 << 20
-
 // openHeader opens the device for unlocking by whichever copy of its header
-// counts.
+// counts, once that is judged.
 func (h Header) openHeader(device string) (luks.Device, error) {
-	if h.second == 0 {
-		return luks.Open(device)
-	}
-	area, err := h.repaired(device)
+	area, err := h.inMemory(device)
 	if err != nil {
-		return nil, fmt.Errorf("using the second copy of the header: %w", err)
+		return nil, err
 	}
 	defer area.Close() // luks.go opens it once more
 	return luks.Open(fmt.Sprintf("/proc/self/fd/%d", area.Fd()))
 }
 
-// repaired is a file in memory that looks as the device would with both copies
-// of its header whole. It has the device's size, by which luks.go knows the
-// volume's, and the device's content up to the data.
-func (h Header) repaired(device string) (*os.File, error) {
-	if h.Offset == 0 || h.Offset > largestDataOffset {
-		return nil, fmt.Errorf("its data begins at %d, which is not supported", h.Offset)
-	}
+// inMemory is a file in memory that looks as the device would with a whole
+// header: its size, by which luks.go knows the volume's, the first copy and the
+// keyslots.
+func (h Header) inMemory(device string) (*os.File, error) {
 	disk, err := os.Open(device)
 	if err != nil {
 		return nil, err
@@ -65,44 +58,87 @@ func (h Header) repaired(device string) (*os.File, error) {
 		return nil, fmt.Errorf("memfd_create: %w", err)
 	}
 	area := os.NewFile(uintptr(fd), "header")
-	_, err = io.Copy(area, io.NewSectionReader(disk, 0, int64(h.Offset)))
-	if err == nil {
-		err = area.Truncate(size)
-	}
-	if err == nil {
-		err = firstFromSecond(area, h.second)
-	}
-	if err != nil {
+	if err := h.fill(area, disk, size); err != nil {
 		return nil, errors.Join(err, area.Close())
 	}
 	return area, nil
 }
 
-// firstFromSecond writes the first copy of a header anew, from the second at
-// the given offset, which is also a copy's size.
-func firstFromSecond(area *os.File, offset int64) error {
-	b := make([]byte, offset)
-	if _, err := area.ReadAt(b, offset); err != nil {
+// fill copies what luks.go reads, and judges it there.
+func (h Header) fill(area *os.File, disk io.ReaderAt, size int64) error {
+	if err := area.Truncate(size); err != nil {
 		return err
 	}
-	copy(b, magicPrimary)
-	binary.BigEndian.PutUint64(b[headerOffset:], 0)
-	sealHeader(b)
-	_, err := area.WriteAt(b, 0)
-	return err
+	length, judge := int64(luks1Size), judge1
+	if h.Version == 2 {
+		judge = judge2
+		if length = h.second; length == 0 {
+			head := make([]byte, 16)
+			if _, err := disk.ReadAt(head, 0); err != nil {
+				return err
+			}
+			length = int64(binary.BigEndian.Uint64(head[8:]))
+			if !slices.Contains(secondaryOffsets, length) {
+				return refuse("size", "%d bytes", length)
+			}
+		}
+	}
+	if length > size {
+		return refuse("size", "%d bytes on a device of %d", length, size)
+	}
+	b := make([]byte, length)
+	if _, err := disk.ReadAt(b, h.second); err != nil {
+		return err
+	}
+	if h.second != 0 {
+		asFirst(b)
+	}
+	// What was read now, and not what a reader before saw.
+	if uuid := field(b[168:208]); !strings.EqualFold(uuid, h.UUID) {
+		return refuse("uuid", "was %s a moment ago and is %q now", h.UUID, uuid)
+	}
+	needed, err := judge(b, size)
+	if err != nil {
+		return err
+	}
+	if _, err := area.WriteAt(b, 0); err != nil {
+		return err
+	}
+	for _, e := range needed {
+		part := make([]byte, e.length)
+		if _, err := disk.ReadAt(part, e.offset); err != nil {
+			return err
+		}
+		if _, err := area.WriteAt(part, e.offset); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// unlock makes the mapping, if the key opens the slot.
+// asFirst turns a second copy into a first one.
+func asFirst(b []byte) {
+	copy(b, magicPrimary)
+	binary.BigEndian.PutUint64(b[headerOffset:], 0)
+	copy(b[headerChecksumName:headerChecksumName+32], append([]byte("sha256"), make([]byte, 26)...))
+	sealHeader(b)
+}
+
+// unlock makes the mapping of the device, if the key opens the slot.
 func unlock(volume luks.Device, device string, slot int, key Secret, mapping string) error {
-	if volume.Path() == device {
-		return volume.Unlock(slot, key.Bytes(), mapping)
-	}
-	// luks.go wipes the volume key only in Unlock, which would make a mapping
-	// of the copy.
 	v, err := volume.UnsealVolume(slot, key.Bytes())
 	if err != nil {
 		return err
 	}
+	defer wipeKey(v)
 	v.BackingDevice = device
 	return v.SetupMapper(mapping)
+}
+
+// wipeKey clears the volume key, which luks.go does in Unlock alone: that would
+// make a mapping of the copy in memory.
+func wipeKey(v *luks.Volume) {
+	if key := reflect.ValueOf(v).Elem().FieldByName("key"); key.IsValid() && key.Kind() == reflect.Slice {
+		clear(key.Bytes())
+	}
 }

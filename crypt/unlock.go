@@ -69,8 +69,8 @@ func Unlock(ctx context.Context, volumes []VolumePlan, keys []Key) []Opened {
 // volume, by its place, as soon as a key has opened it. tell is called by
 // several goroutines.
 func UnlockTelling(ctx context.Context, volumes []VolumePlan, keys []Key, tell func(int, Opened)) []Opened {
-	u := unlocker{memory: semaphore.NewWeighted(availableMemory()), results: make([]Opened, len(volumes)), volumes: volumes, tell: tell}
-	u.memoryTotal = availableMemory()
+	available := availableMemory()
+	u := unlocker{memory: semaphore.NewWeighted(available), memoryTotal: available, results: make([]Opened, len(volumes)), volumes: volumes, tell: tell}
 	for i, v := range volumes {
 		u.results[i] = Opened{Mapping: v.Mapping, Slot: -1, Err: &NoKeyFitsError{Mapping: v.Mapping, Device: v.Device}}
 	}
@@ -115,13 +115,25 @@ func (u *unlocker) each(ctx context.Context, indexes []int, keys []Key) {
 		wait.Add(1)
 		go func() {
 			defer wait.Done()
-			u.one(ctx, i, keys)
+			u.guarded(ctx, i, keys)
 			if r := u.results[i]; r.Err == nil && !r.Already {
 				u.tell(i, r)
 			}
 		}()
 	}
 	wait.Wait()
+}
+
+// guarded is one, of which a panic is an error of this volume alone: in the
+// initramfs it would end the machine's first process.
+func (u *unlocker) guarded(ctx context.Context, i int, keys []Key) {
+	defer func() {
+		if p := recover(); p != nil {
+			v := u.volumes[i]
+			u.results[i].Err = fmt.Errorf("%s: opening %s met a bug (%v); the volume stays closed, check its header by 'cryptsetup luksDump'", v.Mapping, v.Device, p)
+		}
+	}()
+	u.one(ctx, i, keys)
 }
 
 // one tries the keys on one volume.
@@ -186,7 +198,11 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 }
 
 func (u *unlocker) try(ctx context.Context, volume luks.Device, device string, slot Slot, number int, key Key, mapping string) error {
-	if need := min(int64(slot.Cost.Memory)<<10, u.memoryTotal); need > 0 {
+	need := int64(slot.Cost.Memory) << 10
+	if free := freeAtStart() + keptMemory; need > free {
+		return fmt.Errorf("keyslot %d takes %d MiB of memory, and %d are free", number, need>>20, free>>20)
+	}
+	if need = min(need, u.memoryTotal); need > 0 {
 		if err := u.memory.Acquire(ctx, need); err != nil {
 			return err
 		}
@@ -236,10 +252,16 @@ func (h Header) candidates(key Key, usable []int) []int {
 	return order
 }
 
-// availableMemory is the kernel's estimate, in bytes, less what the rest of
-// the system should keep.
+// keptMemory is what the rest of the system should keep, bytes.
+const keptMemory = 128 << 20
+
+// freeAtStart is what was available when the first volume was to be opened:
+// computations that run side by side take of each other's.
+var freeAtStart = sync.OnceValue(availableMemory)
+
+// availableMemory is the kernel's estimate, in bytes, less what is kept.
 func availableMemory() int64 {
-	const least, keep = 64 << 20, 128 << 20
+	const least = 64 << 20
 	file, err := os.Open("/proc/meminfo")
 	if err != nil {
 		return least
@@ -248,7 +270,7 @@ func availableMemory() int64 {
 	for lines := bufio.NewScanner(file); lines.Scan(); {
 		var kib int64
 		if n, _ := fmt.Sscanf(lines.Text(), "MemAvailable: %d kB", &kib); n == 1 {
-			return max(kib<<10-keep, least)
+			return max(kib<<10-keptMemory, least)
 		}
 	}
 	return least

@@ -8,7 +8,8 @@ test-initrd: ## the initramfs of Debian's kernel, and every way a boot can go, i
 bench-boot: ## kernel start to switch_root against Debian's initramfs-tools; stick to seven volumes
 	go test -tags guest -count=1 -timeout 40m -run '^$$' -bench '^BenchmarkBoot$$' -benchtime 3x ./initrd/unlock
 
-fuzz-initrd: ## what comes from outside: uevents, the command line, first sectors, keymaps
+fuzz-initrd: ## what comes from outside: LUKS headers, uevents, the command line, first sectors, keymaps
+	go test ./crypt -run '^$$' -fuzz '^FuzzJudge$$' -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s
 	for target in FuzzUevent FuzzArguments FuzzContent FuzzKeymap; do \
 		go test ./initrd/unlock -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s; \
 	done

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"hvinstall/crypt"
@@ -130,8 +131,15 @@ func diskSerial(sys string) string {
 	return ""
 }
 
-// isOf says whether a disk's by-id name has this device's serial number in it.
-// udev writes spaces as underscores.
+// behindSerial is what udev's by-id names have behind a disk's serial number:
+// the number of an NVMe namespace, a SCSI unit's address, a partition, see
+// 60-persistent-storage.rules.
+var behindSerial = regexp.MustCompile(`^(_[0-9]+)?(-[0-9]+:[0-9]+)?(-part[0-9]+)?$`)
+
+// isOf says whether a disk's by-id name ends with this device's serial number,
+// as a word of its own. udev writes spaces as underscores.
 func (d device) isOf(byID string) bool {
-	return d.serial != "" && strings.Contains(byID, strings.ReplaceAll(d.serial, " ", "_"))
+	serial := strings.Join(strings.Fields(d.serial), "_")
+	at := strings.LastIndex(byID, serial)
+	return serial != "" && at > 0 && strings.ContainsRune("_-", rune(byID[at-1])) && behindSerial.MatchString(byID[at+len(serial):])
 }

@@ -142,23 +142,33 @@ func (o *opening) try(k *key, batch []attempt) {
 			Pool: a.volume.Pool, UUID: a.volume.UUID, Adopted: a.volume.Adopted,
 		}
 	}
-	o.hw.loader.loadCiphers(ciphers...)
 	var told sync.Map
-	opened := crypt.UnlockTelling(context.Background(), volumes, []crypt.Key{k.Key}, func(i int, opened crypt.Opened) {
+	opened := make([]crypt.Opened, len(batch))
+	// Whatever happens, the loop hears of every attempt: a volume that it takes
+	// for busy holds up the boot for ever.
+	defer func() {
+		p := recover()
+		var rest result
+		for i, a := range batch {
+			if _, is := told.Load(i); is {
+				continue
+			}
+			if p != nil {
+				opened[i].Err = fmt.Errorf("opening %s met a bug of the init: %v", a.volume.Mapping, p)
+			}
+			rest.attempts, rest.opened = append(rest.attempts, a), append(rest.opened, opened[i])
+		}
+		if len(rest.attempts) > 0 {
+			o.results <- rest
+		}
+	}()
+	o.hw.loader.loadCiphers(ciphers...)
+	copy(opened, crypt.UnlockTelling(context.Background(), volumes, []crypt.Key{k.Key}, func(i int, opened crypt.Opened) {
 		if k.Passphrase {
 			told.Store(i, true)
 			o.results <- result{batch[i : i+1], []crypt.Opened{opened}}
 		}
-	})
-	var rest result
-	for i, a := range batch {
-		if _, is := told.Load(i); !is {
-			rest.attempts, rest.opened = append(rest.attempts, a), append(rest.opened, opened[i])
-		}
-	}
-	if len(rest.attempts) > 0 {
-		o.results <- rest
-	}
+	}))
 }
 
 func (o *opening) finished(r result) {
@@ -339,10 +349,10 @@ func (o *opening) forgetKeys() {
 		o.forget(k)
 	}
 	unmounted := make(chan struct{})
-	go func() {
+	guard(o.con, func() {
 		o.mounted.Wait()
 		close(unmounted)
-	}()
+	})
 	select {
 	case <-unmounted:
 	case <-time.After(unmountWait):

@@ -145,6 +145,12 @@ func TestIsOf(t *testing.T) {
 		{"S4EVNX0M", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", true},
 		{"AA 11", "/dev/disk/by-id/usb-Stick_AA_11-0:0", true},
 		{"S4EVNX0M", "/dev/disk/by-id/nvme-Other", false},
+		{"NV001", "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_NV001_1", true},
+		{"NV001", "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_NV001-part2", true},
+		// A part of the name is not the serial number.
+		{"Samsung", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", false},
+		{"NX0M", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", false},
+		{"S4EVNX0", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", false},
 		{"", "/dev/disk/by-id/nvme-Other", false},
 	} {
 		if got := (device{serial: c.serial}).isOf(c.id); got != c.want {

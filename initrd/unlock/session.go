@@ -124,7 +124,8 @@ func (s *session) next(now float64) step {
 		late := until(keyWait)
 		st.noStick = late && len(s.keys) == 0
 		st.rootMissing = !present && until(max(s.lastDisk, s.started)+s.config.PoolWait.Std().Seconds())
-		if s.config.FallbackToPassword && present && (wrong || late) && !working {
+		openable := !slices.ContainsFunc(s.volumes, func(v *volume) bool { return v.Pool == "" && len(v.openable()) == 0 })
+		if s.config.FallbackToPassword && openable && (wrong || late) && !working {
 			st.ask = askPassphrase
 		}
 		return st
@@ -183,7 +184,7 @@ func (s *session) attempt(v *volume) (attempt, bool) {
 		if k.Passphrase && v.Pool != "" && !s.rootOpen() {
 			continue
 		}
-		for _, d := range v.inOrder() {
+		for _, d := range v.openable() {
 			if !v.tried[trial{k, d.name}] {
 				return attempt{v, d, k}, true
 			}
@@ -192,20 +193,21 @@ func (s *session) attempt(v *volume) (attempt, bool) {
 	return attempt{}, false
 }
 
-// inOrder is the volume's devices, the disk that the plan names before others
-// with the same UUID: a clone is opened only if the original cannot be.
-func (v *volume) inOrder() []device {
-	list := slices.Clone(v.devices)
-	slices.SortStableFunc(list, func(a, b device) int {
-		switch x, y := a.isOf(v.DiskID), b.isOf(v.DiskID); {
-		case x == y:
-			return 0
-		case x:
-			return -1
+// openable is the devices that a key may be tried on. A copy of a disk that
+// the plan names, or a forgery of it, is none while that disk is there, whatever
+// the key does on it. Where the plan's disk is not there, its name may have
+// changed, by a firmware or an enclosure: one device with its UUID is it, of
+// several nobody knows which.
+func (v *volume) openable() []device {
+	for _, d := range v.devices {
+		if d.isOf(v.DiskID) {
+			return []device{d}
 		}
-		return 1
-	})
-	return list
+	}
+	if len(v.devices) > 1 {
+		return nil
+	}
+	return v.devices
 }
 
 // isStuck says that there is a disk, and there are keys, and none opens it.
@@ -236,8 +238,11 @@ func (s *session) appeared(d device, now float64) (warning string) {
 		v.stuck = 0
 		s.lastDisk = now
 		if len(v.devices) > 1 {
-			return fmt.Sprintf("two disks carry the LUKS UUID of %s (%s and %s): one is a copy; the plan's is %s",
-				v.Mapping, v.devices[0].name, d.name, v.DiskID)
+			names := fmt.Sprintf("two disks carry the LUKS UUID of %s (%s and %s): one is a copy; the plan's is %s", v.Mapping, v.devices[0].name, d.name, v.DiskID)
+			if len(v.openable()) == 0 {
+				return names + ", and neither is that: none is opened until one of them is pulled out"
+			}
+			return names + ": no other is opened"
 		}
 	}
 	return ""

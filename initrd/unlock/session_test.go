@@ -230,7 +230,9 @@ func TestPoolThatNoKeyOpensDoesNotHoldTheHostForEver(t *testing.T) {
 	}
 }
 
-func TestCloneIsOpenedOnlyIfTheOriginalCannotBe(t *testing.T) {
+// TestCopyIsNotOpenedBesideTheOriginal: one prepared disk beside the plan's
+// took the key that was wrong there.
+func TestCopyIsNotOpenedBesideTheOriginal(t *testing.T) {
 	p := newPlay(t, exampleHost())
 	p.appeared(device{name: "sdx1", kind: luks, uuid: "u-os", serial: "COPY"}, 2)
 	warning := p.appeared(device{name: "nvme0n1p2", kind: luks, uuid: "u-os", serial: "S1"}, 2)
@@ -243,8 +245,33 @@ func TestCloneIsOpenedOnlyIfTheOriginalCannotBe(t *testing.T) {
 		t.Fatalf("attempts %+v, want one on nvme0n1p2", st.attempts)
 	}
 	p.try() // it does not open
-	if n := len(p.volumes[0].tried); n != 2 {
-		t.Errorf("%d devices tried, want both", n)
+	p.key("mistyped", true)
+	p.try()
+	for trial := range p.volumes[0].tried {
+		if trial.device != "nvme0n1p2" {
+			t.Errorf("%s was tried on %s", trial.key.Name, trial.device)
+		}
+	}
+}
+
+// TestOfTwoCopiesNoneIsOpened: without the plan's disk nobody knows which of
+// two is it; pulling one out answers that.
+func TestOfTwoCopiesNoneIsOpened(t *testing.T) {
+	p := newPlay(t, exampleHost())
+	p.appeared(device{name: "sdx1", kind: luks, uuid: "u-os", serial: "COPY"}, 2)
+	warning := p.appeared(device{name: "sdy1", kind: luks, uuid: "u-os", serial: "NEW"}, 2)
+	if !strings.Contains(warning, "pulled out") {
+		t.Errorf("warning %q does not say what to do", warning)
+	}
+	p.key("stick", false)
+	for _, now := range []float64{2, 1000} {
+		if st := p.next(now); len(st.attempts) != 0 || st.ask == askPassphrase {
+			t.Fatalf("%+v, want nothing tried and nothing asked", st)
+		}
+	}
+	p.vanished("sdx1")
+	if st := p.next(1000); len(st.attempts) != 1 || st.attempts[0].device.name != "sdy1" {
+		t.Errorf("attempts %+v, want one on sdy1", st.attempts)
 	}
 }
 
@@ -269,5 +296,22 @@ func TestDiskThatGoesAndComesIsTriedAgain(t *testing.T) {
 	p.disk("sda1", "u-os")
 	if st := p.next(3); len(st.attempts) != 1 {
 		t.Errorf("%d attempts on a disk that came back, want 1", len(st.attempts))
+	}
+}
+
+// TestTryAlwaysAnswers: a bug while a key is tried is a problem of these
+// volumes; without an answer they would be busy for ever.
+func TestTryAlwaysAnswers(t *testing.T) {
+	p := newPlay(t, exampleHost())
+	o := &opening{session: p.session, results: make(chan result, 1)} // without hardware: nothing works
+	v := p.volumes[0]
+	o.try(&key{}, []attempt{{volume: v, device: device{name: "sda1"}}})
+	select {
+	case r := <-o.results:
+		if len(r.attempts) != 1 || r.opened[0].Err == nil {
+			t.Errorf("%+v, want one error", r)
+		}
+	default:
+		t.Error("no answer")
 	}
 }
