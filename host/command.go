@@ -29,9 +29,11 @@ type Cmd struct {
 	Stdout  io.Writer // nil: collected and returned by Output
 	Stderr  io.Writer // nil: collected for the error
 	Dir     string
-	Env     []string             // added to a minimal environment; never a secret
-	Secrets [][]byte             // each is readable by the program as /proc/self/fd/3, 4, …; see SecretPath
-	Log     func(string, ...any) // gets the command as a user could type it; may be nil
+	Env     []string // added to a minimal environment; never a secret
+	Secrets [][]byte // each is readable by the program as /proc/self/fd/3, 4, …; see SecretPath
+	// Confined is set for a program that reads what came from outside.
+	Confined *Confinement
+	Log      func(string, ...any) // gets the command as a user could type it; may be nil
 }
 
 // SecretPath is the path by which a program reads Secrets[i].
@@ -71,11 +73,20 @@ func (c Cmd) Run(ctx context.Context) error {
 
 // Output runs the program and returns what it wrote to standard output. When
 // ctx ends, the program gets SIGTERM, and SIGKILL ten seconds later.
-func (c Cmd) Output(ctx context.Context) ([]byte, error) {
+func (c Cmd) Output(ctx context.Context) (output []byte, err error) {
 	if c.Log != nil {
 		c.Log("%s", shellquote.Join(c.Argv...))
 	}
-	cmd := exec.CommandContext(ctx, c.Argv[0], c.Argv[1:]...)
+	argv := c.Argv
+	if c.Confined != nil {
+		confined, undo, err := c.Confined.argv(c.Argv)
+		if err != nil {
+			return nil, err
+		}
+		argv = confined
+		defer func() { err = errors.Join(err, undo()) }()
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Stdin = c.Dir, c.Stdin
 	// LC_ALL=C: some messages are read by our code, and an error that a person
 	// looks up is found in English.

@@ -277,7 +277,8 @@ func (w *fetching) form(ctx context.Context, path string) (string, error) {
 	if err := removeIfThere(w.converted()); err != nil {
 		return "", err
 	}
-	cmd := host.Cmd{Argv: []string{"qemu-img", "convert", "-f", file.Format, "-O", "qcow2", path, w.converted()}, Log: w.report.Log}
+	cmd := host.Cmd{Argv: []string{"qemu-img", "convert", "-f", file.Format, "-O", "qcow2", path, w.converted()},
+		Confined: &host.Confinement{Read: path, Write: w.converted()}, Log: w.report.Log}
 	if err := cmd.Run(ctx); err != nil {
 		return "", noRoomNow(w.converted(), err)
 	}

@@ -281,7 +281,9 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 	if file.Format != v.Spec.DiskFormat {
 		return []step.Refusal{{
 			Code: "disk-format", Where: v.Name, What: fmt.Sprintf("%s is %s, and the VM expects %s", v.Spec.Disk, file.Format, v.Spec.DiskFormat),
-			Hint: fmt.Sprintf("convert it: qemu-img convert -O %s", v.Spec.DiskFormat),
+			Hint: fmt.Sprintf("nothing is converted here: a guest can write bytes into a raw disk that look like another format's. "+
+				"Put a disk of the format %[1]s there, or one from a backup; if you made the file yourself and know that it is %[2]s, "+
+				"convert it with both formats named: qemu-img convert -f %[2]s -O %[1]s", v.Spec.DiskFormat, file.Format),
 		}}
 	}
 	wanted := int64(v.Spec.DiskGB) << 30

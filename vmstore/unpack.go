@@ -35,9 +35,10 @@ const (
 
 // unpackers are the programs that are faster than what Go has: xz by all
 // processors (a third of it in pure Go, on one), zstd about twice. They are
-// used where they are installed.
+// used where they are installed. A later stream of an archive may ask for more
+// memory than the first, so the limit is the program's own.
 var unpackers = map[string][]string{
-	compressionXZ:   {"xz", "-dc", "-T0"},
+	compressionXZ:   {"xz", "-dc", "-T0", "--memlimit-decompress=256MiB"},
 	compressionZSTD: {"zstd", "-dcq"},
 }
 
