@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"hvinstall/configs"
 	"hvinstall/host"
 	"hvinstall/step"
 )
@@ -38,7 +39,7 @@ func (p Plan) fetch(ctx context.Context, root string, report step.Reporter) (str
 	if have, err := host.SHA256(ctx, path); err == nil && have == p.Image.SHA256 {
 		return path, nil
 	}
-	report.Log("fetching %s", p.Image.URL)
+	report.Log("fetching %s", configs.PublicURL(p.Image.URL))
 	// A network that stumbles is asked again from where it stopped; one that
 	// stays away ends the run, and the next run goes on from there.
 	var last error

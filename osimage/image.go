@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"hvinstall/configs"
 	"hvinstall/host"
 	"hvinstall/step"
 )
@@ -34,7 +35,7 @@ func (e *SumError) Error() string {
 func (p Plan) unpackStep(env Env, after []string) step.Step {
 	return step.Step{
 		ID: "os/image", Title: "unpack the system", After: after,
-		Detail: []string{p.Image.URL, "sha256 " + p.Image.SHA256},
+		Detail: []string{configs.PublicURL(p.Image.URL), "sha256 " + p.Image.SHA256},
 		Memory: 256 << 20,
 		Check: func(context.Context) (step.State, string, error) {
 			installed, found, err := ReadInstalled(env.Root)
@@ -154,7 +155,7 @@ func (p Plan) unpack(ctx context.Context, env Env, report step.Reporter) error {
 	if err := syncFS(root); err != nil {
 		return err
 	}
-	if err := writeInstalled(root, Installed{URL: p.Image.URL, SHA256: have}); err != nil {
+	if err := writeInstalled(root, Installed{URL: configs.PublicURL(p.Image.URL), SHA256: have}); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(root, startedMark)); err != nil {

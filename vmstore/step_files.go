@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"hvinstall/configs"
 	"hvinstall/host"
 	"hvinstall/step"
 
@@ -71,9 +72,9 @@ func (w *worker) directory(v VM) step.Step {
 func (w *worker) image(image Image, after map[string][]string) step.Step {
 	s := step.Step{
 		ID:    "vms/" + image.VMs[0] + "/" + map[bool]string{true: "iso", false: "image"}[image.ISO],
-		Title: "download " + filepath.Base(image.URL) + " for " + names(image.VMs),
+		Title: "download " + filepath.Base(configs.PublicURL(image.URL)) + " for " + names(image.VMs),
 	}
-	s.Detail = []string{image.URL}
+	s.Detail = []string{configs.PublicURL(image.URL)}
 	if image.Size > 0 {
 		s.Detail = append(s.Detail, gib(image.Size)+" to download")
 	}

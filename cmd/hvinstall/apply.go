@@ -158,11 +158,13 @@ func (r session) do(ctx context.Context, steps []step.Step) int {
 		ended = r.onStick()
 	}
 	shown := r.renderer()
+	redactor := r.plan.Layout.Redactor()
 	fmt.Fprintln(r.screen)
 	times := &report{}
 	runner := step.Runner{
 		Side: sideBySide, Memory: max(r.plan.Facts.Memory.Available, crypt.Argon2Memory),
 		Events: func(e step.Event) {
+			e.Title, e.Message, e.Error = redactor.Text(e.Title), redactor.Text(e.Message), redactor.Text(e.Error)
 			record.event(e)
 			times.event(e)
 			shown.event(e)
@@ -219,12 +221,15 @@ func (r session) stopped(err error, log string) int {
 		fmt.Fprintf(r.t.err, "\nInterrupted. What was begun is finished or will be taken up again:\nrun the same command again to go on. The log is %s\n", log)
 		return exitCanceled
 	case errors.As(err, &foreign):
-		fmt.Fprintf(r.t.err, "\nhvinstall: %v\nThe log is %s\n", err, log)
+		fmt.Fprintf(r.t.err, "\nhvinstall: %s\nThe log is %s\n", r.public(err), log)
 		return exitRefused
 	}
-	fmt.Fprintf(r.t.err, "\nhvinstall: %v\n\nRun the same command again to go on from here. The log is %s\n", err, log)
+	fmt.Fprintf(r.t.err, "\nhvinstall: %s\n\nRun the same command again to go on from here. The log is %s\n", r.public(err), log)
 	return exitFailed
 }
+
+// public is an error's text without the layout's secrets.
+func (r session) public(err error) string { return r.plan.Layout.Redactor().Text(err.Error()) }
 
 // leave is Ctrl-C at a question.
 func (r session) leave() int {
@@ -243,7 +248,7 @@ func (r session) next(log string) {
 }
 
 func (r session) fail(err error) int {
-	fmt.Fprintf(r.t.err, "hvinstall: %v\n", err)
+	fmt.Fprintf(r.t.err, "hvinstall: %s\n", r.public(err))
 	return exitFailed
 }
 

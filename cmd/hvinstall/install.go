@@ -151,12 +151,12 @@ func (f *installFlags) look(ctx context.Context, layout *configs.Layout, only []
 // show is --dry-run: the plan and nothing else.
 func (f *installFlags) show(t terminal, plan install.Plan) int {
 	if f.json {
-		encoder := json.NewEncoder(t.out)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(plan); err != nil {
+		text, err := json.MarshalIndent(plan, "", "  ")
+		if err != nil {
 			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
 			return exitFailed
 		}
+		fmt.Fprintf(t.out, "%s\n", plan.Layout.Redactor().JSON(text))
 	} else {
 		writePreview(t.out, styleOf(t.out), plan)
 	}

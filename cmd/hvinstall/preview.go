@@ -26,7 +26,8 @@ type preview struct {
 }
 
 func writePreview(w io.Writer, s style, plan install.Plan) {
-	p := preview{s, w, plan}
+	var text strings.Builder
+	p := preview{s, &text, plan}
 	p.title()
 	if plan.Has(install.PartDisks) || plan.Has(install.PartOS) {
 		p.disks()
@@ -43,6 +44,7 @@ func writePreview(w io.Writer, s style, plan install.Plan) {
 	}
 	p.warnings()
 	p.summary()
+	fmt.Fprint(w, plan.Layout.Redactor().Text(text.String()))
 }
 
 func (p preview) title() {
@@ -189,7 +191,7 @@ func (p preview) system() {
 	p.heading("SYSTEM")
 	switch {
 	case l.OS.Image != nil:
-		p.row("Debian image", l.OS.Image.URL)
+		p.row("Debian image", configs.PublicURL(l.OS.Image.URL))
 		if l.OS.Image.SHA256 != "" {
 			p.row("", "sha256 "+l.OS.Image.SHA256)
 		}
@@ -380,9 +382,9 @@ func (p preview) vm(vm vmstore.VM) {
 	p.row(vm.Name, vmWords(declared))
 	switch {
 	case declared.DiskImage != nil:
-		p.fact("disk", declared.DiskImage.URL, p.dim)
+		p.fact("disk", configs.PublicURL(declared.DiskImage.URL), p.dim)
 	case declared.ISOImage != nil:
-		p.fact("ISO", declared.ISOImage.URL, p.dim)
+		p.fact("ISO", configs.PublicURL(declared.ISOImage.URL), p.dim)
 	}
 	for i, d := range vm.Differences {
 		word := ""
