@@ -147,31 +147,72 @@ func homeOf(passwd, name string) (uid, gid int, home string, err error) {
 	return uid, gid, r[5], nil
 }
 
-// authorizedKeys adds the keys that are not there.
+// authorizedKeys puts the layout's lines in. A key that is there stays as it
+// is, but for a layout's line with options: these restrict what the key may do,
+// and a plain line of the same key would lift them.
 func authorizedKeys(old string, keys []string) string {
-	var have []string
-	for line := range strings.SplitSeq(old, "\n") {
-		have = append(have, keyOf(line))
-	}
-	for _, k := range keys {
-		if k = strings.TrimSpace(k); k == "" || slices.Contains(have, keyOf(k)) {
+	lines := strings.Split(old, "\n")
+	for _, line := range keys {
+		line = strings.TrimSpace(line)
+		if line == "" {
 			continue
 		}
-		if old != "" && !strings.HasSuffix(old, "\n") {
-			old += "\n"
+		key, options := keyOf(line)
+		there := key == "" && slices.Contains(lines, line)
+		for i, have := range lines {
+			haveKey, haveOptions := keyOf(have)
+			if key == "" || haveKey != key {
+				continue
+			}
+			there = true
+			if options != "" && haveOptions != options {
+				lines[i] = line
+			}
 		}
-		old += k + "\n"
+		if there {
+			continue
+		}
+		if last := len(lines) - 1; lines[last] == "" {
+			lines[last] = line
+		} else {
+			lines = append(lines, line)
+		}
+		lines = append(lines, "")
 	}
-	return old
+	return strings.Join(lines, "\n")
 }
 
-// keyOf is the key in a line of authorized_keys(5), without options and
-// comment: the base64 word, which for every type begins with its length.
-func keyOf(line string) string {
-	for word := range strings.FieldsSeq(line) {
-		if strings.HasPrefix(word, "AAAA") {
-			return word
-		}
+// keyOf is the key in a line of authorized_keys, and the options before it, see
+// sshd(8), "AUTHORIZED_KEYS FILE FORMAT". A comment holds no key.
+func keyOf(line string) (key, options string) {
+	line = strings.TrimSpace(line)
+	if line == "" || line[0] == '#' {
+		return "", ""
 	}
-	return strings.TrimSpace(line)
+	if !isKeyType(line) {
+		end, quoted := len(line), false
+		for i := 0; i < len(line); i++ {
+			switch c := line[i]; {
+			case c == '\\' && i+1 < len(line) && line[i+1] == '"':
+				i++
+			case c == '"':
+				quoted = !quoted
+			case (c == ' ' || c == '\t') && !quoted:
+				end = i
+			}
+			if end < len(line) {
+				break
+			}
+		}
+		options, line = line[:end], strings.TrimSpace(line[end:])
+	}
+	words := strings.Fields(line)
+	if len(words) < 2 || !isKeyType(line) {
+		return "", ""
+	}
+	return words[0] + " " + words[1], options
+}
+
+func isKeyType(line string) bool {
+	return strings.HasPrefix(line, "ssh-") || strings.HasPrefix(line, "ecdsa-") || strings.HasPrefix(line, "sk-")
 }

@@ -2,6 +2,8 @@ package osimage
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"hvinstall/configs"
 	"hvinstall/step"
@@ -241,6 +244,73 @@ func TestAuthorizedKeys(t *testing.T) {
 	got := authorizedKeys(old, []string{"ssh-rsa AAAAB3one another comment", "ssh-ed25519 AAAAC3two"})
 	if want := old + "ssh-ed25519 AAAAC3two\n"; got != want {
 		t.Errorf("authorized_keys = %q, want %q", got, want)
+	}
+}
+
+// TestAuthorizedKeysMeanWhatTheySay: a key in a comment opens nothing, and a
+// restriction in the layout counts though the key is there without it.
+func TestAuthorizedKeysMeanWhatTheySay(t *testing.T) {
+	const key = "ssh-ed25519 AAAAC3two"
+	for _, c := range []struct{ old, line, want string }{
+		{"# " + key + " gone\n", key, "# " + key + " gone\n" + key + "\n"},
+		{key + " me\n", `restrict,from="192.168.1.0/24" ` + key, `restrict,from="192.168.1.0/24" ` + key + "\n"},
+		{"restrict " + key + "\nother\n", key, "restrict " + key + "\nother\n"},
+		{`command="echo ssh-ed25519 AAAAC3two \\" x" ssh-ed25519 AAAAC3one` + "\n", key, `command="echo ssh-ed25519 AAAAC3two \\" x" ssh-ed25519 AAAAC3one` + "\n" + key + "\n"},
+		{"", key, key + "\n"},
+		{"other", key, "other\n" + key + "\n"},
+	} {
+		got := authorizedKeys(c.old, []string{c.line})
+		if got != c.want {
+			t.Errorf("%q and %q: %q, want %q", c.old, c.line, got, c.want)
+		}
+		if again := authorizedKeys(got, []string{c.line}); again != got {
+			t.Errorf("a second run makes %q of %q", again, got)
+		}
+	}
+}
+
+// TestOwnedFiles: what a user puts in a key file's place neither hangs root nor
+// leads it elsewhere.
+func TestOwnedFiles(t *testing.T) {
+	home := t.TempDir()
+	secret := filepath.Join(t.TempDir(), "shadow")
+	if err := os.WriteFile(secret, []byte("root:hash"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	err := errors.Join(unix.Mkfifo(filepath.Join(home, "fifo"), 0o600), os.Symlink(secret, filepath.Join(home, "link")),
+		os.Mkdir(filepath.Join(home, "folder"), 0o700), os.WriteFile(filepath.Join(home, "file"), []byte("key"), 0o600),
+		os.WriteFile(filepath.Join(home, "huge"), make([]byte, largestOwned+1), 0o600), os.Symlink("file", filepath.Join(home, "inside")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.OpenRoot(home)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	for _, name := range []string{"fifo", "link", "folder", "huge"} {
+		if data, err := readOwned(dir, name); err == nil || errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %q, %v; want an error", name, data, err)
+		}
+	}
+	for _, name := range []string{"file", "inside"} { // a link within the home is the owner's own affair
+		if data, err := readOwned(dir, name); err != nil || string(data) != "key" {
+			t.Errorf("%s: %q, %v", name, data, err)
+		}
+	}
+	if _, err := readOwned(dir, "nothing"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing: %v", err)
+	}
+	for _, name := range []string{"fifo", "link"} {
+		if err := writeOwned(dir, name, []byte("new")); err != nil {
+			t.Errorf("writing %s: %v", name, err)
+		}
+		if data, err := readOwned(dir, name); err != nil || string(data) != "new" {
+			t.Errorf("%s reads %q, %v", name, data, err)
+		}
+	}
+	if data, err := os.ReadFile(secret); err != nil || string(data) != "root:hash" {
+		t.Errorf("the link's target was written: %q, %v", data, err)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -180,7 +181,12 @@ func keysDiffer(root, home string, uid, gid int, keys []string) (string, error) 
 		return "", nil
 	}
 	path := filepath.Join(home, ".ssh/authorized_keys")
-	data, err := os.ReadFile(filepath.Join(root, path))
+	dir, err := os.OpenRoot(filepath.Join(root, home))
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = dir.Close() }()
+	data, err := readOwned(dir, ".ssh/authorized_keys")
 	if errors.Is(err, fs.ErrNotExist) {
 		return path + " is not there", nil
 	}
@@ -241,11 +247,11 @@ func makeHome(root string, u UserPlan) error {
 	if err := dir.Mkdir(".ssh", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	old, err := dir.ReadFile(".ssh/authorized_keys")
+	old, err := readOwned(dir, ".ssh/authorized_keys")
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if err := dir.WriteFile(".ssh/authorized_keys.new", []byte(authorizedKeys(string(old), u.Keys)), 0o600); err != nil {
+	if err := writeOwned(dir, ".ssh/authorized_keys.new", []byte(authorizedKeys(string(old), u.Keys))); err != nil {
 		return err
 	}
 	if err := dir.Rename(".ssh/authorized_keys.new", ".ssh/authorized_keys"); err != nil {
@@ -260,6 +266,52 @@ func makeHome(root string, u UserPlan) error {
 		return err
 	}
 	return dir.Chmod(".ssh/authorized_keys", 0o600)
+}
+
+// largestOwned bounds what is read of a file that a user owns, bytes.
+const largestOwned = 1 << 20
+
+// readOwned reads a file whose owner is not root: it may be anything by now, a
+// FIFO that nobody writes to, or a link to a file that only root reads.
+func readOwned(dir *os.Root, path string) ([]byte, error) {
+	file, err := dir.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	wrong := func(what string) error {
+		return fmt.Errorf("%s/%s is %s; its owner may have put it there: look at it, and move it away", dir.Name(), path, what)
+	}
+	if errors.Is(err, unix.ELOOP) {
+		return nil, wrong("a symbolic link")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, wrong("no regular file")
+	}
+	if info.Size() > largestOwned {
+		return nil, wrong("larger than 1 MiB")
+	}
+	return io.ReadAll(io.LimitReader(file, largestOwned))
+}
+
+// writeOwned makes a file anew in a folder whose owner is not root.
+func writeOwned(dir *os.Root, path string, data []byte) error {
+	if err := dir.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := dir.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(data)
+	return errors.Join(err, file.Sync(), file.Close())
 }
 
 func copySkel(home *os.Root, skel string, uid, gid int) error {
