@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"hvinstall/disk"
+	"hvinstall/step"
 )
 
 // FactsLimit is the largest facts file that is read, in bytes: a machine of a
@@ -43,8 +44,9 @@ func LoadFacts(r io.Reader) (Facts, error) {
 		return Facts{}, fmt.Errorf("the facts are of version %d, and this hvinstall reads version %d; capture them again with 'hvinstall discover --json'", f.Version, FactsVersion)
 	}
 	if wrong := f.wrong(); len(wrong) > 0 {
-		return Facts{}, fmt.Errorf("the facts cannot be true:\n  %s", strings.Join(wrong, "\n  "))
+		return Facts{}, fmt.Errorf("the facts cannot be true:\n  %s", step.Printable(strings.Join(wrong, "\n  ")))
 	}
+	f.makePrintable()
 	return f, nil
 }
 

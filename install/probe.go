@@ -67,6 +67,7 @@ func Probe(ctx context.Context) (Facts, error) {
 		return Facts{}, err
 	}
 	f.LiveImage, err = probeLiveImage()
+	f.makePrintable()
 	return f, err
 }
 

@@ -100,7 +100,7 @@ func (r session) steps(ctx context.Context) int {
 	case errors.Is(err, errInterrupted):
 		return r.leave()
 	case err != nil:
-		fmt.Fprintf(r.t.err, "\nhvinstall: %v\n", err)
+		fmt.Fprintf(r.t.err, "\nhvinstall: %s\n", r.public(err))
 		return exitRefused
 	}
 	if r.plan.Has(install.PartDisks) {
@@ -164,7 +164,9 @@ func (r session) do(ctx context.Context, steps []step.Step) int {
 	runner := step.Runner{
 		Side: sideBySide, Memory: max(r.plan.Facts.Memory.Available, crypt.Argon2Memory),
 		Events: func(e step.Event) {
-			e.Title, e.Message, e.Error = redactor.Text(e.Title), redactor.Text(e.Message), redactor.Text(e.Error)
+			for _, text := range []*string{&e.Title, &e.Message, &e.Error} {
+				*text = step.Printable(redactor.Text(*text))
+			}
 			record.event(e)
 			times.event(e)
 			shown.event(e)
@@ -228,8 +230,10 @@ func (r session) stopped(err error, log string) int {
 	return exitFailed
 }
 
-// public is an error's text without the layout's secrets.
-func (r session) public(err error) string { return r.plan.Layout.Redactor().Text(err.Error()) }
+// public is an error's text as it may be shown.
+func (r session) public(err error) string {
+	return step.Printable(r.plan.Layout.Redactor().Text(err.Error()))
+}
 
 // leave is Ctrl-C at a question.
 func (r session) leave() int {

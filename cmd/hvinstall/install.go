@@ -15,6 +15,7 @@ import (
 	"hvinstall/configs"
 	"hvinstall/host"
 	"hvinstall/install"
+	"hvinstall/step"
 
 	"github.com/spf13/pflag"
 )
@@ -103,7 +104,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		// comes before everything that is said of this machine.
 		lock, err := host.AcquireLock(filepath.Join(runFolder, "lock"))
 		if err != nil {
-			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+			fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
 			var held *host.HeldError
 			if errors.As(err, &held) {
 				return exitRefused
@@ -114,7 +115,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 	}
 	facts, err := f.look(ctx, layout, only)
 	if err != nil {
-		fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+		fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
 		if f.facts != "" {
 			return exitUsage
 		}
@@ -153,7 +154,7 @@ func (f *installFlags) show(t terminal, plan install.Plan) int {
 	if f.json {
 		text, err := json.MarshalIndent(plan, "", "  ")
 		if err != nil {
-			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+			fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
 			return exitFailed
 		}
 		fmt.Fprintf(t.out, "%s\n", plan.Layout.Redactor().JSON(text))

@@ -38,3 +38,31 @@ func TestShownWithoutSecrets(t *testing.T) {
 		}
 	}
 }
+
+// TestShownPrintable: a facts file from elsewhere writes nothing to the
+// terminal that the terminal obeys.
+func TestShownPrintable(t *testing.T) {
+	facts, err := os.ReadFile(filepath.Join(machines, "hypervisor-blank.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hostile := bytes.ReplaceAll(facts, []byte(`"model": "`), []byte(`"model": "\u001b]0;owned\u0007\u202e`))
+	if bytes.Equal(hostile, facts) {
+		t.Fatal("no model was changed")
+	}
+	path := filepath.Join(t.TempDir(), "facts.json")
+	if err := os.WriteFile(path, hostile, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"--plan", exampleOfSpec, "--facts", path, "--dry-run"},
+		{"discover", "--facts", path},
+	} {
+		var out, errs bytes.Buffer
+		run(t.Context(), terminal{strings.NewReader(""), &out, &errs}, args)
+		text := out.String() + errs.String()
+		if strings.ContainsAny(text, "\x1b\x07\u202e") || !strings.Contains(text, `\x1b]0;owned`) {
+			t.Errorf("%v shows %q", args, text)
+		}
+	}
+}

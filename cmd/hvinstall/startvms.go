@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"hvinstall/configs"
+	"hvinstall/step"
 	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
@@ -24,7 +25,7 @@ func runStartVMs(ctx context.Context, t terminal, args []string) int {
 		return exitUsage
 	}
 	if err := vmstore.StartDefined(ctx, layout.VMPlan, warnings{t}); err != nil {
-		fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+		fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
 		return exitFailed
 	}
 	return exitDone

@@ -15,6 +15,7 @@ import (
 	"hvinstall/disk"
 	"hvinstall/install"
 	"hvinstall/osimage"
+	"hvinstall/step"
 	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
@@ -47,14 +48,14 @@ func runStatus(ctx context.Context, t terminal, args []string) int {
 	debug.SetMemoryLimit(256 << 20)
 	status, err := install.ReadStatus(ctx, layout)
 	if err != nil {
-		fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+		fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
 		return exitFailed
 	}
 	if *asJSON {
 		encoder := json.NewEncoder(t.out)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(status); err != nil {
-			fmt.Fprintf(t.err, "hvinstall: %v\n", err)
+			fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
 			return exitFailed
 		}
 	} else {

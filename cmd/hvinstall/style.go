@@ -7,6 +7,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"hvinstall/step"
+
 	"golang.org/x/term"
 )
 
@@ -51,11 +53,12 @@ func (s style) danger(text string) string { return s.paint("1;31", text) }
 func (s style) warn(text string) string   { return s.paint("33", text) }
 
 // wrap breaks text at spaces so that no line is wider than columns, where its
-// words allow it.
+// words allow it. It stands before all that is shown of a machine and of a run,
+// and before colours.
 func wrap(text string, columns int) []string {
 	var lines []string
 	line, width := "", 0
-	for _, word := range strings.Fields(text) {
+	for _, word := range strings.Fields(step.Printable(text)) {
 		w := utf8.RuneCountInString(word)
 		if width > 0 && width+1+w > columns {
 			lines, line, width = append(lines, line), "", 0

@@ -15,6 +15,7 @@ import (
 
 	"hvinstall/host"
 	"hvinstall/osimage/live"
+	"hvinstall/step"
 )
 
 const (
@@ -38,7 +39,7 @@ func runUnattended(ctx context.Context) int {
 
 	request, code, err := attempt(ctx, out)
 	if err != nil {
-		fmt.Fprintf(out, "\nhvinstall: %v\n", err)
+		fmt.Fprintf(out, "\nhvinstall: %s\n", step.Printable(err.Error()))
 		if err := os.WriteFile(unattendedFailure, []byte(err.Error()+"\n"), 0o600); err != nil {
 			fmt.Fprintln(out, "hvinstall:", err)
 		}
@@ -170,7 +171,7 @@ func fetchPlan(ctx context.Context, out io.Writer, url string) ([]byte, error) {
 			return data, err
 		}
 		if !told {
-			fmt.Fprintf(out, "waiting for %s (%v)\n", url, err)
+			fmt.Fprintf(out, "waiting for %s (%s)\n", url, step.Printable(err.Error()))
 			told = true
 		}
 		select {
