@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"strings"
+	"time"
 )
 
 // maxSumsFile is the size beyond which a list of checksums is something else.
@@ -69,12 +70,18 @@ func (c checksum) hash() hash.Hash {
 }
 
 // resolve reads the list of sums, when the checksum is one's URL, and finds
-// the line of the image.
-func (c checksum) resolve(ctx context.Context, client *http.Client, image string) (checksum, error) {
+// the line of the image. A list is small: all of it comes within the time, or it
+// has no end.
+func (c checksum) resolve(ctx context.Context, client *http.Client, image string, within time.Duration) (checksum, error) {
 	if c.list == "" {
 		return c, nil
 	}
+	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("it did not end within %s; give the sum itself, or another server", within))
+	defer cancel()
 	text, err := readText(ctx, client, c.list)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	if err != nil {
 		return c, fmt.Errorf("reading the checksums at %s: %w", c.list, err)
 	}

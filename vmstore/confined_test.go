@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"encoding/binary"
 	"hash/crc32"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
+	"time"
 
 	"hvinstall/host"
 )
@@ -89,4 +94,33 @@ func TestXZMemory(t *testing.T) {
 func sealBlock(header []byte) {
 	size := (int(header[0]) + 1) * 4
 	binary.LittleEndian.PutUint32(header[size-4:], crc32.ChecksumIEEE(header[:size-4]))
+}
+
+// TestEndlessSums: a list of sums that never ends hung the run. What ends it is
+// the time; the test's own limit is what would otherwise wait for ever.
+func TestEndlessSums(t *testing.T) {
+	gone := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer close(gone)
+		for r.Context().Err() == nil {
+			if _, err := io.WriteString(w, "#"); err != nil {
+				return
+			}
+			_ = http.NewResponseController(w).Flush()
+			select { // one byte now and then, so that no pause is a long one
+			case <-r.Context().Done():
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}))
+	defer server.Close()
+	sum, err := parseChecksum("sha256:" + server.URL + "/SHA256SUMS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = sum.resolve(t.Context(), server.Client(), "https://x.org/a.qcow2", 200*time.Millisecond)
+	if err == nil || !strings.Contains(err.Error(), "did not end") {
+		t.Errorf("%v, want an error that says why", err)
+	}
+	<-gone // and the server is let go
 }

@@ -35,7 +35,7 @@ func (f fetcher) fetch(ctx context.Context, image Image, paths []string, report 
 	if err != nil {
 		return err
 	}
-	if sum, err = sum.resolve(ctx, f.client, image.URL); err != nil {
+	if sum, err = sum.resolve(ctx, f.client, image.URL, f.stall); err != nil {
 		return err
 	}
 	work := fetching{fetcher: f, image: image, sum: sum, base: paths[0], report: report}
