@@ -123,8 +123,16 @@ func (c *checker) validateExports() {
 	}
 }
 
+// ownFolder is where hvinstall keeps on a pool what is its own, header backups
+// among it.
+const ownFolder = ".hvinstall"
+
 func (c *checker) validateExportPath(e *NFSExport) {
 	var mounts []string
+	if slices.Contains(strings.Split(e.Path, "/"), ownFolder) {
+		c.fail(fields(&e.Path), "export a directory beside it", "%s holds the backups of the LUKS headers, which open the disks beside an old key", e.Path)
+		return
+	}
 	for i := range c.l.Pools {
 		p := &c.l.Pools[i]
 		if c.failed[&p.Mountpoint] || c.failed[&c.l.Pools] {

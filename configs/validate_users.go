@@ -1,6 +1,21 @@
 package configs
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
+
+// systemAccounts are Debian's base-passwd's, and those of the packages on a
+// host. A login, keys or a group of theirs is a door that nobody looks at.
+var systemAccounts = []string{
+	"root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
+	"list", "irc", "nobody", "messagebus", "sshd", "polkitd", "tss", "libvirt-qemu", "libvirt-dnsmasq", "libvirtdbus",
+	"qemu", "swtpm", "statd", "dnsmasq", "rpc", "chrony", "ntp", "nixbld",
+}
+
+func isSystemAccount(name string) bool {
+	return slices.Contains(systemAccounts, name) || strings.HasPrefix(name, "_") || strings.HasPrefix(name, "systemd-")
+}
 
 func (c *checker) validateUsers() {
 	var names []string
@@ -11,6 +26,9 @@ func (c *checker) validateUsers() {
 				c.fail(fields(&u.Name), "", "the user %s is given already", u.Name)
 			}
 			names = append(names, u.Name)
+			if isSystemAccount(u.Name) {
+				c.fail(fields(&u.Name), "give the person an account of their own; in the group wheel it may become root", "%s is an account of the system's own", u.Name)
+			}
 		}
 		for j := range u.Groups {
 			if c.good(&u.Groups[j]) && slices.Contains(u.Groups[:j], u.Groups[j]) {

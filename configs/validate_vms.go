@@ -3,6 +3,7 @@ package configs
 import (
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -12,6 +13,12 @@ func (c *checker) validateVMs() {
 	}
 	if root := c.l.VMStoreRoot; c.good(&c.l.VMStoreRoot) && !below(root, "/mnt", "/srv", "/var/lib") {
 		c.fail(fields(&c.l.VMStoreRoot), "for example /mnt/vmstore", "libvirt_vmstore_root %s does not lie below /mnt, /srv or /var/lib", root)
+	}
+	if c.good(&c.l.URI) {
+		if _, query, _ := strings.Cut(c.l.URI, "?"); slices.Contains(strings.Split(query, "&"), "no_verify=1") {
+			c.fail(fields(&c.l.URI), "put the CA that signed the server's certificate into /etc/pki/CA/cacert.pem, and remove no_verify",
+				"with no_verify=1 whoever answers gets the VMs and their secrets")
+		}
 	}
 	seen := seenInVMs{names: map[string]*string{}, macs: map[string]*VM{}, usb: map[string]*VM{}, files: map[string]*VM{}}
 	for i := range c.l.VMs {
