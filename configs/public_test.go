@@ -136,6 +136,9 @@ func TestPublicLoads(t *testing.T) {
 			t.Errorf("%s without its secrets: %v\n%s", file, err, copied)
 			continue
 		}
+		if again := Public(append([]byte("# a comment\n"), copied...)); !bytes.Equal(again, copied) {
+			t.Errorf("%s: the copy of the copy is another:\n%s\n%s", file, copied, again)
+		}
 		if bytes.Contains(copied, []byte("hunter2")) || bytes.Contains(copied, []byte(" # ")) {
 			t.Errorf("%s: a secret or a comment is left:\n%s", file, copied)
 		}
