@@ -12,6 +12,8 @@ type Facts struct {
 	Directories map[string]Directory `json:"directories,omitempty"`
 	// Sources are the images to be downloaded, by URL: what their servers say.
 	Sources map[string]Source `json:"sources,omitempty"`
+	// Saved are the domain.xml files in the VMs' directories, by VM.
+	Saved map[string]Saved `json:"saved,omitempty"`
 	// Texts are the user's templates, by path.
 	Texts map[string]string `json:"texts,omitempty"`
 	Host  Host              `json:"host"`
@@ -42,11 +44,11 @@ type Domain struct {
 	Persistent bool   `json:"persistent,omitempty"`
 	Autostart  bool   `json:"autostart,omitempty"`
 
-	// Ours, Source, Devices and Adopted are from our metadata.
+	// Ours, Adopted, Devices and System are from our metadata.
 	Ours    bool     `json:"ours,omitempty"`
-	Source  string   `json:"source,omitempty"`  // hash of the definition it was made from
-	Devices []string `json:"devices,omitempty"` // the devices that definition had
 	Adopted bool     `json:"adopted,omitempty"`
+	Devices []string `json:"devices,omitempty"` // those that the layout describes
+	System  string   `json:"system,omitempty"`  // target of the disk that it starts from
 
 	Machine    string       `json:"machine,omitempty"`
 	RAMMB      int          `json:"ram_mb,omitempty"` // of the next start
@@ -56,6 +58,7 @@ type Domain struct {
 	UEFI       bool         `json:"uefi,omitempty"`
 	SecureBoot bool         `json:"secure_boot,omitempty"`
 	NVRAM      string       `json:"nvram,omitempty"`
+	TPM        bool         `json:"tpm,omitempty"`
 	Disks      []DomainDisk `json:"disks,omitempty"`
 	NICs       []DomainNIC  `json:"nics,omitempty"`
 	USB        []USB        `json:"usb,omitempty"`
@@ -74,6 +77,7 @@ type DomainDisk struct {
 	Kind   string `json:"kind,omitempty"` // file, block, network, …
 	Path   string `json:"path,omitempty"`
 	Format string `json:"format,omitempty"`
+	Boot   int    `json:"boot,omitempty"` // its place in the boot order; 0: none
 }
 
 // DomainNIC is a network card of a domain.
@@ -81,16 +85,7 @@ type DomainNIC struct {
 	MAC    string `json:"mac"`
 	Model  string `json:"model,omitempty"`
 	Bridge string `json:"bridge,omitempty"`
-}
-
-// systemDisk is the disk that the VM starts from: the first that is no drive.
-func (d *Domain) systemDisk() (DomainDisk, bool) {
-	for _, disk := range d.Disks {
-		if disk.Device == "disk" {
-			return disk, true
-		}
-	}
-	return DomainDisk{}, false
+	Layout bool   `json:"layout,omitempty"` // the one that the layout describes
 }
 
 // File is a disk image or installer that is there.
@@ -111,6 +106,12 @@ type Directory struct {
 	Files     int    `json:"files,omitempty"`
 	Allocated int64  `json:"allocated,omitempty"`
 	NoCOW     bool   `json:"nocow,omitempty"`
+}
+
+// Saved is a domain.xml beside a VM's disk: what libvirt had when it was written.
+type Saved struct {
+	XML     string `json:"xml,omitempty"` // without passwords
+	Problem string `json:"problem,omitempty"`
 }
 
 // Source is what a server says of an image that is to be downloaded.
@@ -140,6 +141,9 @@ type Host struct {
 	RootMissing   bool           `json:"root_missing,omitempty"`
 	USB           map[string]int `json:"usb,omitempty"`      // devices plugged in, by 1a86:7523, and how many of each
 	Programs      []string       `json:"programs,omitempty"` // those found of the ones we may need
+	// USBPlaces are the same devices by bus and device number, "1.4", and by
+	// port, "1-2".
+	USBPlaces map[string]string `json:"usb_places,omitempty"`
 	// BootUnit is true where hvinstall-vms.service is enabled.
 	BootUnit bool `json:"boot_unit,omitempty"`
 }

@@ -43,17 +43,31 @@ type Plan struct {
 	Notes []Note `json:"notes,omitempty"`
 }
 
+// Origin is where the definition of a VM that exists was found.
+type Origin string
+
+// Where a definition was found.
+const (
+	InLibvirt Origin = "libvirt"
+	InFile    Origin = "domain.xml" // beside the disk; libvirt does not know the VM
+)
+
 // VM is one VM of the plan.
 type VM struct {
 	Name   string `json:"name"`
 	Action Action `json:"action"`
 	Spec   Spec   `json:"spec"`
-	// XML is the definition as saved in domain.xml.
+	// XML is the definition: a new one, or the one there is with the differences
+	// made good in it.
 	XML string `json:"xml,omitempty"`
 	// Template is the user's template that it was made from, if one was.
 	Template string `json:"template,omitempty"`
-	// Source is its hash, as kept in the domain's metadata.
-	Source string `json:"source,omitempty"`
+	// From says where the definition was that is changed: in libvirt, or only in
+	// the domain.xml beside the disk. Empty: there was none.
+	From Origin `json:"from,omitempty"`
+	wish wish
+	// grows is true where the layout gives the disk a size.
+	grows bool
 
 	Autostart bool          `json:"autostart"` // as libvirt is told
 	Running   bool          `json:"running"`
@@ -63,7 +77,7 @@ type VM struct {
 	Seed      *Seed         `json:"seed,omitempty"`
 	Adopted   bool          `json:"adopted,omitempty"`
 
-	// Differences are what a redefinition changes.
+	// Differences are what a redefinition changes. It changes nothing else.
 	Differences []Difference `json:"differences,omitempty"`
 	// Restart are the differences of the running VM that only a restart mends.
 	Restart []Difference `json:"restart,omitempty"`
@@ -156,17 +170,23 @@ func MakePlan(want configs.VMPlan, hostname string, facts Facts, options Options
 }
 
 func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts Facts) (VM, []step.Refusal) {
-	have := facts.domain(vm.Name)
 	planned := VM{
 		Name: vm.Name, Running: isTrue(vm.Running, true), Autostart: isTrue(vm.Autostart, true),
-		Order: vm.BootOrder, Delay: delayOf(vm), NoCOW: vm.NoCOW,
+		Order: vm.BootOrder, Delay: delayOf(vm), NoCOW: vm.NoCOW, grows: vm.DiskGB > 0,
 	}
-	planned.Spec = specFor(want, vm, hostname, have, facts.Files)
 	if problem := badName(vm.Name); problem != "" {
+		planned.Spec = specFor(want, vm, hostname, nil)
 		return planned, []step.Refusal{{Code: "vm-name", Where: vm.Name, What: problem, Hint: "rename the VM"}}
 	}
 	if vm.State == "absent" {
+		have := facts.domain(vm.Name)
+		planned.Spec = specFor(want, vm, hostname, have)
 		return p.planAbsent(planned, vm, have, facts)
+	}
+	have, from, refusals := facts.existing(want, vm.Name)
+	planned.Spec, planned.From = specFor(want, vm, hostname, have), from
+	if len(refusals) > 0 {
+		return planned, refusals
 	}
 	if p.Ordered {
 		planned.Autostart = false
@@ -174,7 +194,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	if vm.CloudInit != nil {
 		planned.Seed = &Seed{Name: vm.Name, Cloud: *vm.CloudInit}
 	}
-	refusals := checkPaths(want, vm)
+	refusals = checkPaths(want, vm)
 	name, text := "", ""
 	switch {
 	case vm.DiskImage != nil && want.DiskTemplate != "":
@@ -189,54 +209,123 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	if err != nil {
 		return planned, append(refusals, step.Refusal{Code: "template", Where: vm.Name, What: err.Error()})
 	}
-	planned.Source, planned.Template = sourceHash(definition), name
-	if err := planned.judge(have, definition); err != nil {
+	planned.Template = name
+	wrong, err := p.judge(&planned, vm, have, definition, facts)
+	if err != nil {
 		return planned, append(refusals, step.Refusal{Code: "vm-xml", Where: vm.Name, What: err.Error()})
 	}
+	refusals = append(refusals, wrong...)
 	refusals = append(refusals, p.judgeDisk(&planned, vm, have, facts)...)
 	return planned, refusals
 }
 
-// judge compares a definition with the domain there is, and decides the action.
-func (v *VM) judge(have *Domain, definition string) error {
-	source, err := parseXML(definition)
+// existing is the VM as it is: in libvirt, or, where libvirt does not know it
+// (the host was installed anew), in the domain.xml beside its disk.
+func (f Facts) existing(want configs.VMPlan, name string) (*Domain, Origin, []step.Refusal) {
+	if d := f.domain(name); d != nil {
+		return d, InLibvirt, nil
+	}
+	saved, there := f.Saved[name]
+	if !there {
+		return nil, "", nil
+	}
+	path := filepath.Join(want.VMStoreRoot, name, domainXMLName)
+	refuse := func(hint, format string, args ...any) (*Domain, Origin, []step.Refusal) {
+		return nil, "", []step.Refusal{{Code: "domain-xml", Where: name, What: fmt.Sprintf(format, args...), Hint: hint}}
+	}
+	if saved.Problem != "" {
+		return refuse("put it right, or move it aside: the VM is then made anew around its disk", "libvirt does not know it, and %s, which says what it was, cannot be used: %s", path, saved.Problem)
+	}
+	d := &Domain{Name: name, State: "not defined", Persistent: true, Inactive: saved.XML}
+	if err := d.read(); err != nil {
+		return refuse("put it right, or move it aside: the VM is then made anew around its disk", "libvirt does not know it, and %s, which says what it was, cannot be read: %v", path, err)
+	}
+	if d.Name != name {
+		return refuse("move it aside if the directory is a copy of that VM's", "%s is the definition of another VM, %s", path, d.Name)
+	}
+	for _, other := range f.Domains {
+		if strings.EqualFold(other.UUID, d.UUID) {
+			return refuse("move it aside if the directory is a copy of that VM's", "%s has the UUID of another VM, %s", path, other.Name)
+		}
+	}
+	return d, InFile, nil
+}
+
+// judge compares the VM that there is with what the layout wants, and decides
+// the action.
+func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, facts Facts) ([]step.Refusal, error) {
+	wanted, err := readTree(definition)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	v.Adopted = have != nil && (!have.Ours || have.Adopted)
-	if v.XML, err = withMetadata(definition, source, metadata{source: v.Source, devices: deviceKeys(source), adopted: v.Adopted}); err != nil {
-		return err
+	v.wish = wish{Spec: v.Spec, mac: vm.MACAddress != "", made: !v.Adopted, adopted: v.Adopted, usb: facts.Host.USBPlaces}
+	if v.Template != "" {
+		v.wish.stated = wanted.Copy()
+	}
+	if have == nil {
+		v.Action = Create
+		w := v.wish
+		w.fresh = true
+		m := merge(wanted, w, false)
+		if v.XML, err = wanted.WriteToString(); err != nil {
+			return nil, err
+		}
+		return m.refusals, m.err
+	}
+	doc, err := readTree(have.Inactive)
+	if err != nil {
+		return nil, err
+	}
+	m := merge(doc, v.wish, false)
+	if m.err != nil {
+		return nil, m.err
+	}
+	if v.XML, err = doc.WriteToString(); err != nil {
+		return nil, err
+	}
+	v.Differences, v.ByHand = m.found, m.byHand()
+	p.Notes = append(p.Notes, m.notes...)
+	p.noteFirmware(v, vm, have)
+	if have.Live != "" {
+		live, err := readTree(have.Live)
+		if err != nil {
+			return nil, err
+		}
+		v.Restart = merge(live, v.wish, true).found
 	}
 	switch {
-	case have == nil || !have.Persistent:
-		v.Action = Create
-		return nil
-	case !have.Ours:
+	case !have.Ours || !have.Persistent:
 		v.Action = Adopt
-	}
-	inactive, err := parseXML(have.Inactive)
-	if err != nil {
-		return err
-	}
-	v.Differences = differences(source, inactive)
-	m, ours := readMetadata(inactive)
-	for _, d := range byHand(inactive, source, m, ours) {
-		v.ByHand = append(v.ByHand, noteKey(d))
-	}
-	if have.Live != "" {
-		live, err := parseXML(have.Live)
-		if err != nil {
-			return err
-		}
-		v.Restart = startDifferences(source, live)
-	}
-	if v.Action == "" {
+	case v.From == InFile:
+		v.Action = Create
+	case len(v.Differences) > 0:
+		v.Action = Change
+	default:
 		v.Action = Keep
-		if len(v.Differences) > 0 || have.Source != v.Source {
-			v.Action = Change
-		}
 	}
-	return nil
+	if v.From == InFile {
+		p.note("from-file", v.Name, "libvirt does not know it; it is defined from %s", filepath.Join(v.Spec.Dir, domainXMLName))
+	}
+	return m.refusals, nil
+}
+
+// noteFirmware says what of firmware has no effect on a VM that exists.
+func (p *Plan) noteFirmware(v *VM, vm configs.VM, have *Domain) {
+	kept := func(format string, args ...any) {
+		p.note("firmware-kept", v.Name, format+"; a guest does not survive another one: make the VM absent first", args...)
+	}
+	switch uefi := isTrue(vm.Firmware.UEFI, true); {
+	case v.Spec.UEFI && !uefi:
+		kept("its firmware is UEFI and stays so")
+	case !v.Spec.UEFI && uefi && v.Spec.UEFI == have.UEFI:
+		kept("its firmware is BIOS and stays so")
+	case v.Spec.SecureBoot != vm.Firmware.SecureBoot && v.Spec.SecureBoot == have.SecureBoot && v.Spec.UEFI:
+		kept("its Secure Boot is %s and stays so", onOff(v.Spec.SecureBoot))
+	}
+	if have.TPM && !vm.Firmware.TPM && v.wish.made {
+		p.note("tpm-kept", v.Name, "it has a TPM, which the layout does not name; it stays, for its guest's keys may be in it")
+	}
 }
 
 // judgeDisk decides about the VM's disk: what is there is never replaced, and
@@ -249,11 +338,20 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 		return nil
 	}
 	if have != nil {
-		if disk, ok := have.systemDisk(); ok && disk.Kind != "file" {
+		_, found, ambiguous := have.systemDisk(layoutDisk(vm, v.Spec))
+		switch {
+		case len(ambiguous) > 0:
 			return []step.Refusal{{
-				Code: "disk-kind", Where: v.Name, What: "its disk is a " + disk.Kind + " disk, and hvinstall handles files only",
-				Hint: "leave the VM out of the layout: it is not touched then",
+				Code: "disk-ambiguous", Where: v.Name, What: "which of its disks it starts from cannot be told: " + strings.Join(ambiguous, ", "),
+				Hint: "give that one <boot order='1'/> (virsh edit " + v.Name + "), or name it in the layout as dest",
 			}}
+		case !found:
+			v.Spec.DiskKind = "none"
+			p.note("disk-none", v.Name, "it has no disk, and gets none")
+			return nil
+		case v.Spec.DiskKind != "file":
+			p.note("disk-kept", v.Name, "its disk is a %s disk (%s), and stays so: its image, disk_gb and backing chain are not looked at", v.Spec.DiskKind, v.Spec.Disk)
+			return nil
 		}
 		if v.Spec.Disk != layoutDisk(vm, v.Spec) {
 			p.note("disk-kept", v.Name, "its disk is %s, and stays so", v.Spec.Disk)
@@ -264,10 +362,10 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 		file.Format, file.Virtual, file.Problem = formatRaw, file.Size, ""
 	}
 	if !there {
-		if have != nil && have.Persistent {
+		if have != nil {
 			return []step.Refusal{{
 				Code: "disk-gone", Where: v.Name,
-				What: "libvirt has the VM, and its disk " + v.Spec.Disk + " is not there",
+				What: "its definition, in " + v.where() + ", names the disk " + v.Spec.Disk + ", which is not there",
 				Hint: "mount the pool it was on, or put the file back from a backup; where the pool's mountpoint was changed in the layout, " +
 					"put the old one back: the definition in libvirt names it",
 			}}
@@ -295,6 +393,14 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 		p.note("disk-larger", v.Name, "its disk has %s and disk_gb says %d; a disk is never shrunk", gib(file.Virtual), vm.DiskGB)
 	}
 	return nil
+}
+
+// where says in words where the definition was found.
+func (v VM) where() string {
+	if v.From == InFile {
+		return filepath.Join(v.Spec.Dir, domainXMLName)
+	}
+	return "libvirt"
 }
 
 func delayOf(vm configs.VM) time.Duration { return time.Duration(vm.BootDelay) }
@@ -346,7 +452,7 @@ func (p *Plan) planImages(want configs.VMPlan, facts Facts) {
 	}
 	for i, vm := range want.VMs {
 		v := p.VMs[i]
-		if v.Action == Remove || v.Action == Gone || v.Source == "" {
+		if v.Action == Remove || v.Action == Gone || v.XML == "" || v.Spec.DiskKind != "file" {
 			continue
 		}
 		switch {
@@ -385,7 +491,7 @@ func (p *Plan) findUndeclared(want configs.VMPlan, facts Facts) {
 			continue
 		}
 		u := Undeclared{Name: d.Name, State: d.State}
-		if disk, ok := d.systemDisk(); ok {
+		if disk, ok, _ := d.systemDisk(""); ok {
 			u.Disk = disk.Path
 		}
 		p.Undeclared = append(p.Undeclared, u)

@@ -3,12 +3,15 @@ package vmstore
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"hvinstall/configs"
 	"hvinstall/step"
+
+	"github.com/beevik/etree"
 )
 
 // goodHost is a machine on which nothing is wrong.
@@ -66,8 +69,8 @@ func TestPlanCreates(t *testing.T) {
 		ids = append(ids, s.ID)
 	}
 	const order = "vms/haos/directory vms/testvm/directory vms/haos/image vms/testvm/iso " +
-		"vms/haos/grow vms/haos/xml vms/haos/define vms/haos/autostart vms/haos/start " +
-		"vms/testvm/disk vms/testvm/grow vms/testvm/xml vms/testvm/define vms/testvm/autostart vms/testvm/start"
+		"vms/haos/grow vms/haos/define vms/haos/xml vms/haos/autostart vms/haos/start " +
+		"vms/testvm/disk vms/testvm/define vms/testvm/xml vms/testvm/autostart vms/testvm/start"
 	if have := strings.Join(ids, " "); have != order {
 		t.Errorf("steps\n%s\nwant\n%s", have, order)
 	}
@@ -273,56 +276,75 @@ func TestRemoteLibvirtGetsNoImages(t *testing.T) {
 // TestDifferences: what libvirt adds is none, what a person changed is one.
 func TestDifferences(t *testing.T) {
 	s := specFor(defaults(configs.VMPlan{}), configs.VM{Name: "a", VCPU: 2, RAMMB: 4096, Bridge: "br0", MACAddress: "52:54:00:12:34:56", ISOImage: installer().ISOImage,
-		USBDevices: []configs.USBHost{{VendorID: "0x1a86", ProductID: "0x7523"}}}, "h", nil, nil)
+		USBDevices: []configs.USBHost{{VendorID: "0x1a86", ProductID: "0x7523"}}}, "h", nil)
 	text, err := domainXML(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := parseXML(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	asLibvirt := func(edits ...string) *element {
-		out := strings.NewReplacer(append([]string{
+	asLibvirt := func(edits ...string) *etree.Document {
+		doc, err := readTree(strings.NewReplacer(append([]string{
 			`<memory unit="MiB">4096</memory>`, `<memory unit='KiB'>4194304</memory><currentMemory unit='KiB'>1</currentMemory>`,
 			`machine="q35"`, `machine="pc-q35-7.2"`, `<devices>`, `<devices><emulator>/usr/bin/qemu</emulator><audio id="1"/><input type="mouse" bus="ps2"/>`,
 			`52:54:00:12:34:56"/>`, `52:54:00:12:34:56"/><address type="pci"/>`,
-		}, edits...)...).Replace(text)
-		e, err := parseXML(out)
+		}, edits...)...).Replace(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		return e
+		return doc
+	}
+	template, err := readTree(text)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
-		edits []string
-		want  string
+		edits    []string
+		want     string // of the built-in definition, which states what the layout says
+		template string // where a template states all of it
 	}{
-		"libvirt's own":  {nil, ""},
-		"bridge":         {[]string{`bridge="br0"`, `bridge="br1"`}, "bridge br1 → br0"},
-		"vcpu":           {[]string{`static">2<`, `static">4<`}, "vcpu 4 → 2"},
-		"disk file":      {[]string{`/mnt/vmstore/a/a.qcow2`, `/other.qcow2`}, "disk file /other.qcow2 → /mnt/vmstore/a/a.qcow2"},
-		"usb taken out":  {[]string{`0x1a86`, `0x9999`}, "USB device 1a86:7523: not there, wanted it"},
-		"boot order":     {[]string{`<boot order="1"/>`, ``}, "disk/boot: not there, wanted order=1"},
-		"firmware":       {[]string{`<os firmware="efi">`, `<os>`}, "firmware none → efi"},
-		"upper case MAC": {[]string{`"52:54:00:12:34:56"`, `"52:54:00:12:34:56"`}, ""},
+		"libvirt's own":  {nil, "", ""},
+		"bridge":         {[]string{`bridge="br0"`, `bridge="br1"`}, "bridge br1 → br0", "bridge br1 → br0"},
+		"vcpu":           {[]string{`static">2<`, `static">4<`}, "vcpu 4 → 2", "vcpu 4 → 2"},
+		"disk file":      {[]string{`/mnt/vmstore/a/a.qcow2`, `/other.qcow2`}, "", "disk file /other.qcow2 → /mnt/vmstore/a/a.qcow2"},
+		"usb taken out":  {[]string{`0x1a86`, `0x9999`}, "USB device 1a86:7523: not there, wanted it", "USB device 1a86:7523: not there, wanted it"},
+		"boot order":     {[]string{`<boot order="1"/>`, ``}, "", "disk/boot: not there, wanted order=1"},
+		"firmware":       {[]string{`<os firmware="efi">`, `<os>`}, "", "firmware none → efi"},
+		"upper case MAC": {[]string{`"52:54:00:12:34:56"`, `"52:54:00:12:34:56"`}, "", ""},
+		"nic model":      {[]string{`<model type="virtio"/>`, `<model type="e1000"/>`}, "", "nic model e1000 → virtio"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if have := join(differences(want, asLibvirt(c.edits...))); have != c.want {
-				t.Errorf("differences = %q, want %q", have, c.want)
+			for _, stated := range []*etree.Document{nil, template} {
+				want := c.want
+				if stated != nil {
+					want = c.template
+				}
+				doc := asLibvirt(c.edits...)
+				if have := join(withoutNote(merge(doc, wish{Spec: s, stated: stated, mac: true, made: true, fresh: true}, false).found)); have != want {
+					t.Errorf("template %v: differences = %q, want %q", stated != nil, have, want)
+				}
+				// Made good, there are none.
+				if m := merge(doc, wish{Spec: s, stated: stated, mac: true, made: true}, false); len(m.found) > 0 || m.err != nil {
+					t.Errorf("template %v: then there are still %v, %v", stated != nil, m.found, m.err)
+				}
 			}
 		})
 	}
 	// A running VM without its stick, and with the installer's medium ejected,
 	// needs no restart.
-	live := asLibvirt(`startupPolicy="optional">`+"\n        <vendor", `>`+"\n        <gone", `<source file="/mnt/vmstore/testvm/installer.iso" startupPolicy="optional"/>`, ``)
-	if have := join(startDifferences(want, live)); have != "" {
-		t.Errorf("startDifferences = %q, want none", have)
+	for _, stated := range []*etree.Document{nil, template} {
+		live := asLibvirt(`startupPolicy="optional">`+"\n        <vendor", `>`+"\n        <gone", `<source file="/mnt/vmstore/testvm/installer.iso" startupPolicy="optional"/>`, ``)
+		if have := join(merge(live, wish{Spec: s, stated: stated, made: true}, true).found); have != "" {
+			t.Errorf("for a restart: %q, want nothing", have)
+		}
 	}
 }
 
+// withoutNote leaves out our own note, which a new definition always gets.
+func withoutNote(found []Difference) []Difference {
+	return slices.DeleteFunc(slices.Clone(found), func(d Difference) bool { return strings.HasPrefix(d.Paths[0], "/domain/metadata") })
+}
+
 func TestDomainXMLIsStable(t *testing.T) {
-	s := specFor(defaults(configs.VMPlan{VMs: nil}), haos(), "hypervisor", nil, nil)
+	s := specFor(defaults(configs.VMPlan{VMs: nil}), haos(), "hypervisor", nil)
 	first, err := domainXML(s)
 	if err != nil {
 		t.Fatal(err)
@@ -332,18 +354,20 @@ func TestDomainXMLIsStable(t *testing.T) {
 			t.Fatal("the same spec gave another XML")
 		}
 	}
-	root, err := parseXML(first)
+	doc, err := readTree(first)
 	if err != nil {
 		t.Fatal(err)
 	}
-	with, err := withMetadata(first, root, metadata{source: sourceHash(first), devices: []string{`a"<b`}, adopted: true})
+	s.DiskTarget = `a"<b`
+	merge(doc, wish{Spec: s, made: true, fresh: true, adopted: true}, false)
+	text, err := doc.WriteToString()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if root, err = parseXML(with); err != nil {
+	if doc, err = readTree(text); err != nil {
 		t.Fatal(err)
 	}
-	if m, ok := readMetadata(root); !ok || m.source != sourceHash(first) || !m.adopted || m.devices[0] != `a"<b` {
+	if m, ok := readMetadata(doc.Root()); !ok || !m.adopted || m.system != `a"<b` {
 		t.Errorf("metadata came back as %+v", m)
 	}
 }

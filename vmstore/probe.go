@@ -23,7 +23,7 @@ import (
 // asked. A libvirt that does not answer is a fact, not an error.
 func Probe(ctx context.Context, want configs.VMPlan, root string) (Facts, error) {
 	want = defaults(want)
-	facts := Facts{Files: map[string]File{}, Directories: map[string]Directory{}, Sources: map[string]Source{}, Texts: map[string]string{}}
+	facts := Facts{Files: map[string]File{}, Directories: map[string]Directory{}, Sources: map[string]Source{}, Saved: map[string]Saved{}, Texts: map[string]string{}}
 	staging := root != "" && root != "/"
 	if staging {
 		facts.Libvirt = Libvirt{URI: want.URI, Local: true, Why: "not asked in the live system"}
@@ -69,6 +69,16 @@ func probeFiles(want configs.VMPlan, root string, facts *Facts) error {
 			return err
 		} else if there {
 			facts.Directories[vm.Name] = d
+		}
+		if saved, there := readSaved(filepath.Join(root, dir, domainXMLName)); there && vm.State != "absent" {
+			facts.Saved[vm.Name] = saved
+			if d, from, _ := facts.existing(want, vm.Name); from == InFile {
+				for _, disk := range d.Disks {
+					if disk.Path != "" && disk.Device != "cdrom" {
+						paths[disk.Path] = true
+					}
+				}
+			}
 		}
 		paths[filepath.Join(dir, vm.Name+".qcow2")] = true
 		if vm.DiskImage != nil {
@@ -149,8 +159,8 @@ func probeSources(ctx context.Context, want configs.VMPlan, root string, facts *
 			continue
 		case vm.DiskImage != nil:
 			from, to = vm.DiskImage.URL, vm.DiskImage.Dest
-			if d := facts.domain(vm.Name); d != nil && !d.Ours {
-				continue // adopted: it has its disk
+			if d, _, _ := facts.existing(want, vm.Name); d != nil {
+				continue // it has its disk
 			}
 		case vm.ISOImage != nil && isTrue(vm.ISOImage.EnableMount, true):
 			from, to = vm.ISOImage.URL, vm.ISOImage.Dest

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/beevik/etree"
 	"github.com/digitalocean/go-libvirt"
 	"github.com/google/uuid"
 )
@@ -51,25 +52,26 @@ func probeAbilities(l *libvirt.Libvirt, domainType string, facts *Facts) {
 		}
 		return
 	}
-	caps, err := parseXML(text)
+	doc, err := readTree(text)
 	if err != nil {
 		return
 	}
+	caps := doc.Root()
 	facts.Libvirt.CapabilitiesKnown = true
-	facts.Libvirt.KVM = caps.at("domain").content() == "kvm"
-	for _, e := range caps.at("os").all("enum") {
-		for _, v := range e.all("value") {
-			facts.Libvirt.UEFI = facts.Libvirt.UEFI || e.attr("name") == "firmware" && v.content() == "efi"
+	facts.Libvirt.KVM = content(below(caps, "domain")) == "kvm"
+	for _, e := range every(below(caps, "os"), "enum") {
+		for _, v := range every(e, "value") {
+			facts.Libvirt.UEFI = facts.Libvirt.UEFI || value(e, "name") == "firmware" && content(v) == "efi"
 		}
 	}
-	for _, e := range caps.at("os", "loader").all("enum") {
-		for _, v := range e.all("value") {
-			facts.Libvirt.SecureBoot = facts.Libvirt.SecureBoot || e.attr("name") == "secure" && v.content() == "yes"
+	for _, e := range every(below(caps, "os", "loader"), "enum") {
+		for _, v := range every(e, "value") {
+			facts.Libvirt.SecureBoot = facts.Libvirt.SecureBoot || value(e, "name") == "secure" && content(v) == "yes"
 		}
 	}
-	for _, e := range caps.at("devices", "tpm").all("enum") {
-		for _, v := range e.all("value") {
-			facts.Libvirt.TPM = facts.Libvirt.TPM || e.attr("name") == "backendModel" && v.content() == "emulator"
+	for _, e := range every(below(caps, "devices", "tpm"), "enum") {
+		for _, v := range every(e, "value") {
+			facts.Libvirt.TPM = facts.Libvirt.TPM || value(e, "name") == "backendModel" && content(v) == "emulator"
 		}
 	}
 }
@@ -96,9 +98,10 @@ func probeDomain(ctx context.Context, c *connection, d libvirt.Domain) (Domain, 
 				return err
 			}
 			out.Autostart = autostart != 0
-			if out.Inactive, err = l.DomainGetXMLDesc(d, libvirt.DomainXMLInactive); err != nil {
-				return err
-			}
+		}
+		// Of a domain that runs without a definition, what its would be.
+		if out.Inactive, err = l.DomainGetXMLDesc(d, libvirt.DomainXMLInactive); err != nil {
+			return err
 		}
 		out.Live = ""
 		if out.Active {
@@ -120,58 +123,65 @@ func (d *Domain) read() error {
 	if text == "" {
 		text = d.Live
 	}
-	root, err := parseXML(text)
+	doc, err := readTree(text)
 	if err != nil {
 		return err
 	}
-	if m, ok := readMetadata(root); ok {
-		d.Ours, d.Source, d.Devices, d.Adopted = true, m.source, m.devices, m.adopted
+	root := doc.Root()
+	if d.UUID == "" {
+		d.Name, d.UUID = content(below(root, "name")), content(below(root, "uuid"))
 	}
-	d.Machine = root.at("os", "type").attr("machine")
-	d.RAMMB, d.VCPU = int(kib(root.at("memory"))>>10), number(root.at("vcpu").content())
-	loader := root.at("os", "loader")
-	d.UEFI = root.at("os").attr("firmware") == "efi" || loader.attr("type") == "pflash"
-	d.SecureBoot = loader.attr("secure") == "yes"
-	for _, f := range root.at("os", "firmware").all("feature") {
-		if f.attr("name") == "secure-boot" {
-			d.SecureBoot = f.attr("enabled") == "yes"
-		}
+	note, ours := readMetadata(root)
+	d.Ours, d.Adopted, d.Devices, d.System = ours, note.adopted, note.devices, note.system
+	d.Machine = value(below(root, "os", "type"), "machine")
+	d.RAMMB, d.VCPU = int(kib(below(root, "memory"))>>10), number(content(below(root, "vcpu")))
+	os, loader := below(root, "os"), below(root, "os", "loader")
+	d.UEFI = value(os, "firmware") == "efi" || value(loader, "type") == "pflash"
+	d.SecureBoot = secureBoot(os)
+	d.NVRAM = content(below(os, "nvram"))
+	devices := below(root, "devices")
+	d.TPM = below(devices, "tpm") != nil
+	for _, e := range every(devices, "disk") {
+		d.Disks = append(d.Disks, readDisk(e))
 	}
-	d.NVRAM = root.at("os", "nvram").content()
-	devices := root.at("devices")
-	for _, e := range devices.all("disk") {
-		source := e.at("source")
-		path := source.attr("file")
-		if path == "" {
-			path = source.attr("dev")
-		}
-		device := e.attr("device")
-		if device == "" {
-			device = "disk"
-		}
-		d.Disks = append(d.Disks, DomainDisk{
-			Target: e.at("target").attr("dev"), Bus: e.at("target").attr("bus"),
-			Device: device, Kind: e.attr("type"), Path: path, Format: e.at("driver").attr("type"),
-		})
-	}
-	for _, e := range devices.all("interface") {
+	nic := layoutNIC(root, "", note)
+	for _, e := range every(devices, "interface") {
 		d.NICs = append(d.NICs, DomainNIC{
-			MAC: e.at("mac").attr("address"), Model: e.at("model").attr("type"), Bridge: e.at("source").attr("bridge"),
+			MAC: value(below(e, "mac"), "address"), Model: value(below(e, "model"), "type"), Bridge: value(below(e, "source"), "bridge"),
+			Layout: e == nic,
 		})
 	}
-	for _, e := range devices.all("hostdev") {
-		if s := e.at("source"); e.attr("type") == "usb" && s.at("vendor") != nil {
-			d.USB = append(d.USB, USB{Vendor: s.at("vendor").attr("id"), Product: s.at("product").attr("id")})
+	for _, e := range every(devices, "hostdev") {
+		if s := below(e, "source"); value(e, "type") == "usb" && below(s, "vendor") != nil {
+			d.USB = append(d.USB, USB{Vendor: value(below(s, "vendor"), "id"), Product: value(below(s, "product"), "id")})
 		}
 	}
 	if d.Live != "" {
-		live, err := parseXML(d.Live)
+		live, err := readTree(d.Live)
 		if err != nil {
 			return err
 		}
-		d.LiveRAMMB, d.LiveVCPU = int(kib(live.at("memory"))>>10), number(live.at("vcpu").content())
+		d.LiveRAMMB, d.LiveVCPU = int(kib(below(live.Root(), "memory"))>>10), number(content(below(live.Root(), "vcpu")))
 	}
 	return nil
+}
+
+func readDisk(e *etree.Element) DomainDisk {
+	d := DomainDisk{
+		Target: value(below(e, "target"), "dev"), Bus: value(below(e, "target"), "bus"),
+		Device: value(e, "device"), Kind: value(e, "type"), Format: value(below(e, "driver"), "type"),
+		Boot: number(value(below(e, "boot"), "order")),
+	}
+	source := below(e, "source")
+	for _, name := range []string{"file", "dev"} {
+		if d.Path == "" {
+			d.Path = value(source, name)
+		}
+	}
+	if d.Device == "" {
+		d.Device = "disk"
+	}
+	return d
 }
 
 func number(s string) int {

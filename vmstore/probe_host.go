@@ -29,7 +29,7 @@ func probeHost(want configs.VMPlan, root string, facts *Facts) {
 	h.Bridges = bridges()
 	h.Firmware = firmwares()
 	h.AppArmor, h.AppArmorReads = appArmor()
-	h.USB = usbDevices("/sys/bus/usb/devices")
+	h.USB, h.USBPlaces = usbDevices("/sys/bus/usb/devices")
 	h.BootUnit = unitEnabled(root)
 	for _, program := range []string{"qemu-img", "xz"} {
 		if len(host.Missing(program)) == 0 {
@@ -258,18 +258,26 @@ func appArmorReads(profile string) []string {
 	return found
 }
 
-// usbDevices counts what is plugged in, by vendor and product.
-func usbDevices(sysfs string) map[string]int {
-	found := map[string]int{}
+// usbDevices counts what is plugged in, by vendor and product, and says where.
+func usbDevices(sysfs string) (count map[string]int, places map[string]string) {
+	count, places = map[string]int{}, map[string]string{}
 	paths, _ := filepath.Glob(filepath.Join(sysfs, "*", "idVendor"))
 	for _, path := range paths {
-		vendor, err1 := os.ReadFile(path)
-		product, err2 := os.ReadFile(filepath.Join(filepath.Dir(path), "idProduct"))
-		if err1 == nil && err2 == nil {
-			found[USB{Vendor: string(vendor), Product: string(product)}.String()]++
+		dir := filepath.Dir(path)
+		read := func(name string) string {
+			text, _ := os.ReadFile(filepath.Join(dir, name))
+			return strings.TrimSpace(string(text))
 		}
+		vendor, product := read("idVendor"), read("idProduct")
+		if vendor == "" || product == "" {
+			continue
+		}
+		id := USB{Vendor: vendor, Product: product}.String()
+		count[id]++
+		places[read("busnum")+"."+read("devnum")] = id
+		places[filepath.Base(dir)] = id
 	}
-	return found
+	return count, places
 }
 
 // unitEnabled reports whether the boot unit will run: systemd's link on

@@ -22,6 +22,7 @@ type Spec struct {
 	Dir        string // <libvirt_vmstore_root>/<name>
 	Disk       string // the system disk
 	DiskFormat string // qcow2, or what an adopted VM has
+	DiskKind   string // file, or what an adopted VM has: block, network, volume
 	DiskTarget string // vda
 	DiskBus    string // virtio
 	DiskGB     int    // wanted size in GiB; 0: as it comes
@@ -99,12 +100,12 @@ func isTrue(b *bool, otherwise bool) bool {
 // specFor decides everything about one VM. have is the domain of that name,
 // nil when there is none: what a running system depends on (UUID, disk, MAC,
 // machine, firmware variables) is taken from it rather than made anew.
-func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain, files map[string]File) Spec {
+func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) Spec {
 	dir := filepath.Join(want.VMStoreRoot, vm.Name)
 	s := Spec{
 		Name: vm.Name, UUID: UUID(hostname, vm.Name), DomainType: want.DomainType, Machine: "q35",
 		VCPU: vm.VCPU, RAMMB: vm.RAMMB, MAC: vm.MACAddress, Bridge: vm.Bridge, NICModel: "virtio",
-		Dir: dir, Disk: filepath.Join(dir, vm.Name+".qcow2"), DiskFormat: "qcow2", DiskTarget: "vda", DiskBus: "virtio",
+		Dir: dir, Disk: filepath.Join(dir, vm.Name+".qcow2"), DiskFormat: "qcow2", DiskKind: "file", DiskTarget: "vda", DiskBus: "virtio",
 		DiskGB:     vm.DiskGB,
 		UEFI:       isTrue(vm.Firmware.UEFI, true),
 		SecureBoot: vm.Firmware.SecureBoot,
@@ -130,7 +131,7 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain, 
 		s.USB = append(s.USB, USB{Vendor: "0x" + trimHex(u.VendorID), Product: "0x" + trimHex(u.ProductID)})
 	}
 	if have != nil {
-		s.keep(have, files)
+		s.keep(vm, have)
 	}
 	if s.MAC == "" {
 		s.MAC = MAC(hostname, vm.Name)
@@ -141,42 +142,42 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain, 
 	return s
 }
 
-// keep takes over what an existing domain's guest depends on. A domain that
-// hvinstall made follows the layout in all else; one that it adopted keeps the
-// hardware that its guest was installed on.
-func (s *Spec) keep(have *Domain, files map[string]File) {
+// keep takes over what an existing domain's guest depends on: the hardware that
+// it was installed on, and the disk that it starts from. A snapshot puts an
+// overlay in the disk's place; to go back to the file below it would lose all
+// that was written since.
+func (s *Spec) keep(vm configs.VM, have *Domain) {
+	made := have.Ours && !have.Adopted
 	s.UUID = have.UUID
 	if have.NVRAM != "" {
 		s.NVRAM = have.NVRAM
 	}
-	if s.MAC == "" && len(have.NICs) > 0 {
-		s.MAC = have.NICs[0].MAC
-	}
-	if have.Machine != "" && !isQ35(have.Machine) {
+	if have.Machine != "" {
 		s.Machine = have.Machine
 	}
-	disk, hasDisk := have.systemDisk()
-	hasDisk = hasDisk && disk.Path != ""
-	if have.Ours && !have.Adopted {
-		// A snapshot puts an overlay in the disk's place; to go back to the
-		// file below it would lose all that was written since.
-		if _, there := files[disk.Path]; hasDisk && there {
-			s.Disk = disk.Path
+	for _, nic := range have.NICs {
+		if !nic.Layout {
+			continue
 		}
-		return
+		if s.MAC == "" {
+			s.MAC = nic.MAC
+		}
+		if nic.Model != "" {
+			s.NICModel = nic.Model
+		}
 	}
-	if hasDisk {
+	if disk, found, _ := have.systemDisk(s.Disk); found {
 		s.Disk, s.DiskTarget, s.DiskBus = disk.Path, disk.Target, disk.Bus
+		if disk.Kind != "" {
+			s.DiskKind = disk.Kind
+		}
 		if disk.Format != "" {
 			s.DiskFormat = disk.Format
 		}
 	}
-	if len(have.NICs) > 0 && have.NICs[0].Model != "" {
-		s.NICModel = have.NICs[0].Model
-	}
-	// A guest installed under BIOS does not start under UEFI, nor the other way.
-	s.UEFI = have.UEFI
-	if have.UEFI {
-		s.SecureBoot = have.SecureBoot
-	}
+	s.TPM = s.TPM || have.TPM
+	// A guest installed under BIOS does not start under UEFI, nor the other
+	// way: only what the layout cannot mean by its defaults counts.
+	s.UEFI = have.UEFI && (!made || isTrue(vm.Firmware.UEFI, true))
+	s.SecureBoot = have.SecureBoot || made && vm.Firmware.SecureBoot && s.UEFI
 }

@@ -129,6 +129,8 @@ func (w *worker) emptyDisk(v VM) step.Step {
 		Check: func(context.Context) (step.State, string, error) {
 			file, err := inspect(path)
 			switch {
+			case errors.Is(err, fs.ErrNotExist) && v.From != "":
+				return step.Foreign, path + " was there a moment ago: it is not made anew", nil
 			case errors.Is(err, fs.ErrNotExist):
 				return step.Absent, "it is not there", nil
 			case err != nil:
@@ -262,17 +264,17 @@ func (w *worker) seed(v VM) step.Step {
 	}
 }
 
-// domainFile saves the definition beside the disk.
-func (w *worker) domainFile(v VM) step.Step {
-	path := w.at(filepath.Join(v.Spec.Dir, "domain.xml"))
+// stagedFile leaves the definition to the first boot, which gives it to
+// libvirt. One that is there is what the VM was, and stays.
+func (w *worker) stagedFile(v VM) step.Step {
+	path := w.at(filepath.Join(v.Spec.Dir, domainXMLName))
 	return step.Step{
-		ID: w.id(v, "xml"), Title: "save " + filepath.Join(v.Spec.Dir, "domain.xml"),
+		ID: w.id(v, "xml"), Title: "write " + filepath.Join(v.Spec.Dir, domainXMLName),
 		Check: look(func(context.Context) (string, error) {
-			same, err := host.FileIs(path, []byte(v.XML), 0o644)
-			if same || err != nil {
+			if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 				return "", err
 			}
-			return "it is not there, or says something else", nil
+			return "it is not there", nil
 		}),
 		Do: func(context.Context, step.Reporter) error { return host.WriteFile(path, []byte(v.XML), 0o644) },
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
-	"sync"
+	"strings"
 	"time"
 
+	"hvinstall/host"
 	"hvinstall/step"
 
 	"github.com/digitalocean/go-libvirt"
@@ -15,7 +17,8 @@ import (
 )
 
 // define gives libvirt the definition. A domain that is there is redefined in
-// place, running or not, and keeps what somebody added to it by hand.
+// place, running or not: its own description, in which the layout's differences
+// are made good.
 func (w *worker) define(v VM) step.Step {
 	title := "define " + v.Name + " in libvirt"
 	switch v.Action {
@@ -26,8 +29,14 @@ func (w *worker) define(v VM) step.Step {
 	case Create, Remove, Gone:
 	}
 	s := step.Step{ID: w.id(v, "define"), Title: title}
+	if v.From == InFile {
+		s.Detail = append(s.Detail, "from "+v.where())
+	}
 	for _, d := range v.Differences {
-		s.Detail = append(s.Detail, d.String())
+		s.Detail = append(s.Detail, d.Line())
+	}
+	if len(v.Differences) > 0 {
+		s.Detail = append(s.Detail, "nothing else in its definition changes")
 	}
 	for _, key := range v.ByHand {
 		s.Detail = append(s.Detail, "kept, added by hand: "+key)
@@ -35,44 +44,137 @@ func (w *worker) define(v VM) step.Step {
 	if line := v.RestartLine(); line != "" && !w.Restart {
 		s.Detail = append(s.Detail, line)
 	}
-	// Read once: a run checks each step up to three times.
-	source := sync.OnceValues(func() (*element, error) { return parseXML(v.XML) })
-	s.Check = func(ctx context.Context) (step.State, string, error) { return w.isDefined(ctx, v, source) }
+	s.Check = func(ctx context.Context) (step.State, string, error) { return w.isDefined(ctx, v) }
 	s.Do = func(ctx context.Context, _ step.Reporter) error {
-		inactive := ""
-		d, found, err := w.libvir.lookup(ctx, v.Name)
+		before, found, err := w.described(ctx, v.Name)
 		if err != nil {
 			return err
 		}
-		if found {
-			if inactive, err = w.inactive(ctx, d); err != nil {
-				return err
-			}
-		}
-		xml, err := merged(v.XML, inactive)
+		xml, err := w.merged(v, before)
 		if err != nil {
 			return err
 		}
-		return w.libvir.do(ctx, func(l *libvirt.Libvirt) error {
-			// Validation reads libvirt's whole schema anew each time, 40 ms for
-			// each VM. What our own templates give is held against it by the
-			// tests; what a user's gives is held against it here. libvirt's mock
-			// knows no validation.
-			flags := libvirt.DomainDefineFlags(0)
-			if v.Template != "" && w.libvir.uri.Scheme != "test" {
-				flags = libvirt.DomainDefineValidate
-			}
-			if _, err := l.DomainDefineXMLFlags(xml, flags); err != nil {
-				return fmt.Errorf("defining the domain: %w", err)
-			}
-			return nil
-		})
+		if err := w.defineXML(ctx, v, xml); err != nil {
+			return fmt.Errorf("defining the domain: %w", err)
+		}
+		if err := w.verifyDefined(ctx, v, xml); err != nil {
+			return errors.Join(fmt.Errorf("%w; it is put back as it was", err), w.putBack(ctx, v, before, found))
+		}
+		return nil
 	}
 	return s
 }
 
-// isDefined compares libvirt's account with the definition.
-func (w *worker) isDefined(ctx context.Context, v VM, source func() (*element, error)) (step.State, string, error) {
+// merged is the definition that libvirt is to get: new, or the one there is
+// with exactly the changes that the plan has shown.
+func (w *worker) merged(v VM, before string) (string, error) {
+	known := before != ""
+	switch {
+	case known != (v.From == InLibvirt):
+		return "", fmt.Errorf("libvirt %s %s since the plan was made; run the same command again", map[bool]string{true: "has got", false: "has lost"}[known], v.Name)
+	case v.From == "":
+		return v.XML, nil
+	case v.From == InFile:
+		var err error
+		if before, err = readXMLFile(w.at(v.where())); err != nil {
+			return "", err
+		}
+	}
+	doc, err := readTree(before)
+	if err != nil {
+		return "", err
+	}
+	m := merge(doc, v.wish, false)
+	switch {
+	case m.err != nil:
+		return "", m.err
+	case len(m.refusals) > 0:
+		return "", m.refusals[0]
+	case linesOf(m.found) != linesOf(v.Differences):
+		return "", fmt.Errorf("the definition of %s was changed since the plan was made (%s); run the same command again", v.Name, join(m.found))
+	}
+	return doc.WriteToString()
+}
+
+func linesOf(found []Difference) string {
+	var b strings.Builder
+	for _, d := range found {
+		b.WriteString(d.Line() + "\n")
+	}
+	return b.String()
+}
+
+func (w *worker) defineXML(ctx context.Context, v VM, xml string) error {
+	return w.libvir.do(ctx, func(l *libvirt.Libvirt) error {
+		// Validation reads libvirt's whole schema anew each time, 40 ms for
+		// each VM. What our own templates give is held against it by the
+		// tests; what a user's gives is held against it here. libvirt's mock
+		// knows no validation.
+		flags := libvirt.DomainDefineFlags(0)
+		if v.Template != "" && w.libvir.uri.Scheme != "test" {
+			flags = libvirt.DomainDefineValidate
+		}
+		_, err := l.DomainDefineXMLFlags(xml, flags)
+		return err
+	})
+}
+
+// verifyDefined reads back what libvirt made of a definition: it is to be this
+// VM, as the layout wants it, and nothing that libvirt itself had written may
+// be gone.
+func (w *worker) verifyDefined(ctx context.Context, v VM, xml string) error {
+	after, found, err := w.described(ctx, v.Name)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fmt.Errorf("libvirt took the definition of %s and does not know it", v.Name)
+	}
+	have, err := readTree(after)
+	if err != nil {
+		return err
+	}
+	if id := content(below(have.Root(), "uuid")); !strings.EqualFold(id, v.Spec.UUID) {
+		return fmt.Errorf("libvirt gave %s the UUID %s, want %s", v.Name, id, v.Spec.UUID)
+	}
+	if v.From == InLibvirt {
+		want, err := readTree(xml)
+		if err != nil {
+			return err
+		}
+		if lost := stated("/domain", want.Root(), have.Root(), false); len(lost) > 0 {
+			return fmt.Errorf("libvirt dropped %s of %s from its own definition", lost[0].path, v.Name)
+		}
+	}
+	if m := merge(have, v.wish, false); m.err != nil || len(m.found) > 0 {
+		return errors.Join(fmt.Errorf("libvirt did not take all of the definition of %s: %s", v.Name, join(m.found)), m.err)
+	}
+	return nil
+}
+
+// putBack gives libvirt what it had.
+func (w *worker) putBack(ctx context.Context, v VM, before string, known bool) error {
+	if known {
+		return w.libvir.do(ctx, func(l *libvirt.Libvirt) error {
+			_, err := l.DomainDefineXMLFlags(before, 0)
+			return err
+		})
+	}
+	d, found, err := w.libvir.lookup(ctx, v.Name)
+	if err != nil || !found {
+		return err
+	}
+	return w.libvir.do(ctx, func(l *libvirt.Libvirt) error {
+		err := l.DomainUndefineFlags(d, libvirt.DomainUndefineKeepNvram)
+		if isUnsupported(err) {
+			err = l.DomainUndefine(d)
+		}
+		return err
+	})
+}
+
+// isDefined looks for differences in libvirt's description.
+func (w *worker) isDefined(ctx context.Context, v VM) (step.State, string, error) {
 	d, found, err := w.libvir.lookup(ctx, v.Name)
 	if err != nil {
 		return step.Absent, "", err
@@ -83,69 +185,85 @@ func (w *worker) isDefined(ctx context.Context, v VM, source func() (*element, e
 	if id := uuid.UUID(d.UUID).String(); id != v.Spec.UUID {
 		return step.Foreign, fmt.Sprintf("libvirt has another VM %s since we looked, with UUID %s", v.Name, id), nil
 	}
-	inactive, err := w.inactive(ctx, d)
-	if err != nil {
+	inactive, persistent := "", int32(0)
+	err = w.libvir.do(ctx, func(l *libvirt.Libvirt) (err error) {
+		if persistent, err = l.DomainIsPersistent(d); err == nil {
+			inactive, err = l.DomainGetXMLDesc(d, libvirt.DomainXMLInactive)
+		}
+		return err
+	})
+	switch {
+	case libvirt.IsNotFound(err):
+		return step.Absent, "libvirt does not know it", nil
+	case err != nil:
 		return step.Absent, "", err
-	}
-	if inactive == "" {
+	case persistent == 0:
 		return step.Absent, "it runs without a definition", nil
 	}
-	have, err := parseXML(inactive)
+	have, err := readTree(inactive)
 	if err != nil {
 		return step.Absent, "", err
 	}
-	m, ours := readMetadata(have)
-	if !ours {
+	m := merge(have, v.wish, false)
+	switch {
+	case m.err != nil:
+		return step.Absent, "", m.err
+	case len(m.refusals) > 0:
+		return step.Foreign, m.refusals[0].What, nil
+	case !m.ours:
 		return step.Absent, "hvinstall did not define it", nil
-	}
-	if m.source != v.Source {
-		return step.Absent, "the layout has changed", nil
-	}
-	want, err := source()
-	if err != nil {
-		return step.Absent, "", err
-	}
-	if found := differences(want, have); len(found) > 0 {
-		return step.Absent, join(found), nil
+	case len(m.found) > 0:
+		return step.Absent, join(m.found), nil
 	}
 	return step.Done, "", nil
 }
 
-// inactive is the definition that libvirt has; empty for a domain that runs
-// without one.
-func (w *worker) inactive(ctx context.Context, d libvirt.Domain) (string, error) {
-	text := ""
-	err := w.libvir.do(ctx, func(l *libvirt.Libvirt) error {
-		persistent, err := l.DomainIsPersistent(d)
-		if err != nil || persistent == 0 {
-			return err
-		}
-		text, err = l.DomainGetXMLDesc(d, libvirt.DomainXMLInactive)
+// described is the definition that libvirt has, with the passwords in it:
+// without them a redefinition would take them away.
+func (w *worker) described(ctx context.Context, name string) (text string, found bool, err error) {
+	d, found, err := w.libvir.lookup(ctx, name)
+	if err != nil || !found {
+		return "", false, err
+	}
+	err = w.libvir.do(ctx, func(l *libvirt.Libvirt) (err error) {
+		text, err = l.DomainGetXMLDesc(d, libvirt.DomainXMLInactive|libvirt.DomainXMLSecure)
 		return err
 	})
 	if libvirt.IsNotFound(err) {
-		return "", nil
+		return "", false, nil
 	}
-	return text, err
+	return text, err == nil, err
 }
 
-// merged is the definition with what the existing one has beyond it: devices
-// added by hand, and the machine's version.
-func merged(definition, inactive string) (string, error) {
-	if inactive == "" {
-		return definition, nil
+// domainFile keeps libvirt's description beside the disk: with it a host that
+// is installed anew finds the VM as it was. It is written once libvirt has the
+// definition.
+func (w *worker) domainFile(v VM) step.Step {
+	path := w.at(filepath.Join(v.Spec.Dir, domainXMLName))
+	return step.Step{
+		ID: w.id(v, "xml"), Title: "save " + filepath.Join(v.Spec.Dir, domainXMLName),
+		Check: look(func(ctx context.Context) (string, error) {
+			text, found, err := w.described(ctx, v.Name)
+			if err != nil || !found {
+				return "libvirt does not know it", err
+			}
+			same, err := isSaved(path, text)
+			if same || err != nil {
+				return "", err
+			}
+			return "it is not there, or is not what libvirt has", nil
+		}),
+		Do: func(ctx context.Context, _ step.Reporter) error {
+			text, found, err := w.described(ctx, v.Name)
+			if err != nil {
+				return err
+			}
+			if !found {
+				return fmt.Errorf("libvirt does not know %s", v.Name)
+			}
+			return host.WriteFile(path, []byte(text), savedMode(text))
+		},
 	}
-	have, err := parseXML(inactive)
-	if err != nil {
-		return "", err
-	}
-	want, err := parseXML(definition)
-	if err != nil {
-		return "", err
-	}
-	m, ours := readMetadata(have)
-	xml := withDevices(definition, inactive, byHand(have, want, m, ours))
-	return withMachine(xml, have.at("os", "type").attr("machine")), nil
 }
 
 // isUnsupported is libvirt's answer to a flag that a driver does not know.
@@ -322,15 +440,11 @@ func (w *worker) restart(v VM) step.Step {
 			if err != nil {
 				return "", err
 			}
-			live, err := parseXML(text)
+			live, err := readTree(text)
 			if err != nil {
 				return "", err
 			}
-			want, err := parseXML(v.XML)
-			if err != nil {
-				return "", err
-			}
-			return join(startDifferences(want, live)), nil
+			return join(merge(live, v.wish, true).found), nil
 		}),
 		Do: func(ctx context.Context, report step.Reporter) error {
 			if err := w.shutDown(ctx, v.Name, report); err != nil {

@@ -105,21 +105,29 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 // files are the steps below the VM's directory, after its images.
 func (w *worker) files(v VM) []step.Step {
 	var steps []step.Step
-	if v.Spec.CDROM && inside(v.Spec.Dir, v.Spec.Disk) {
+	isFile := v.Spec.DiskKind == "file"
+	if isFile && v.Spec.CDROM && inside(v.Spec.Dir, v.Spec.Disk) {
 		steps = append(steps, w.emptyDisk(v))
 	}
-	if v.Spec.DiskGB > 0 {
+	if isFile && v.grows {
 		steps = append(steps, w.grow(v))
 	}
 	if v.Seed != nil {
 		steps = append(steps, w.seed(v))
 	}
-	return append(steps, w.domainFile(v))
+	if w.plan.Stage {
+		steps = append(steps, w.stagedFile(v))
+	}
+	return steps
 }
 
 // libvirtSteps are the steps in libvirt, each after the one before.
 func (w *worker) libvirtSteps(v VM) []step.Step {
-	steps := []step.Step{w.define(v), w.autostart(v)}
+	steps := []step.Step{w.define(v)}
+	if w.plan.Local {
+		steps = append(steps, w.domainFile(v))
+	}
+	steps = append(steps, w.autostart(v))
 	if w.Restart && len(v.Restart) > 0 {
 		steps = append(steps, w.restart(v))
 	}

@@ -31,20 +31,21 @@ func fromTemplate(s Spec, name, text string) (string, error) {
 		return "", fmt.Errorf("template %s, VM %s: %w", name, s.Name, err)
 	}
 	out := b.String()
-	root, err := parseXML(out)
+	doc, err := readTree(out)
 	if err != nil {
 		return "", fmt.Errorf("template %s, VM %s: %w", name, s.Name, err)
 	}
+	root := doc.Root()
 	var typed libvirtxml.Domain
 	if err := typed.Unmarshal(out); err != nil {
 		return "", fmt.Errorf("template %s, VM %s: %w", name, s.Name, err)
 	}
-	if root.name != "domain" {
-		return "", fmt.Errorf("template %s: its root is <%s>, want <domain>", name, root.name)
+	if root.Tag != "domain" {
+		return "", fmt.Errorf("template %s: its root is <%s>, want <domain>", name, root.Tag)
 	}
 	for _, must := range []struct{ what, have, want string }{
-		{"<name>", root.at("name").content(), s.Name},
-		{"<uuid>", root.at("uuid").content(), s.UUID},
+		{"<name>", content(below(root, "name")), s.Name},
+		{"<uuid>", content(below(root, "uuid")), s.UUID},
 	} {
 		if must.have != must.want {
 			return "", fmt.Errorf("template %s, VM %s: %s is %q, want %q; write {{.Name}} and {{.UUID}}", name, s.Name, must.what, must.have, must.want)
