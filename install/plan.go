@@ -212,6 +212,15 @@ func (p Plan) Removes() []string {
 	return names
 }
 
+// AdoptsWithChanges lists the VMs of another's making whose guests see other
+// hardware afterwards.
+func (p Plan) AdoptsWithChanges() []string {
+	if p.VMs == nil || !p.Has(PartVMs) {
+		return nil
+	}
+	return p.VMs.AdoptedWithChanges()
+}
+
 // refuse adds a refusal.
 func (p *Plan) refuse(code, where, what, hint string) {
 	p.Refusals = append(p.Refusals, step.Refusal{Code: code, Where: where, What: what, Hint: hint})

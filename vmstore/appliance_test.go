@@ -25,7 +25,7 @@ func TestISOBoots(t *testing.T) {
 		Name: "testvm", VCPU: 1, RAMMB: 256, MACAddress: "52:54:00:12:34:57", DiskGB: 2,
 		ISOImage: &configs.VMISO{URL: "file://" + a.ISO, Dest: filepath.Join(root, "testvm/installer.iso")},
 	})
-	wantDid(t, mustRun(t, want, Env{}), "vms/testvm/directory", "vms/testvm/iso", "vms/testvm/disk", "vms/testvm/xml", "vms/testvm/define", "vms/testvm/autostart", "vms/testvm/start")
+	wantDid(t, mustRun(t, want, Env{}), "vms/testvm/directory", "vms/testvm/iso", "vms/testvm/disk", "vms/testvm/define", "vms/testvm/xml", "vms/testvm/autostart", "vms/testvm/start")
 	console(t, "testvm", `appliance: lease 192\.168\.77\.[0-9]+`, 3*time.Minute)
 	wantNothing(t, want, Env{})
 	want.VMs[0].State = "absent"

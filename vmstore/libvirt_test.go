@@ -215,6 +215,8 @@ func TestEditedByHand(t *testing.T) {
 	pack(t, "qemu-img", "create", "-q", "-f", "qcow2", extra, "10M")
 	virsh(t, "attach-disk", "a", extra, "vdb", "--config", "--subdriver", "qcow2")
 	virsh(t, "desc", "a", "--config", "somebody's words")
+	// What they put in is kept beside the disk too, and nothing else done.
+	wantDid(t, mustRun(t, want, Env{}), "vms/a/xml")
 	wantNothing(t, want, Env{})
 	want.VMs[0].RAMMB = 96
 	r = mustRun(t, want, Env{})

@@ -42,6 +42,7 @@ type merger struct {
 	live bool
 
 	found    []Difference
+	added    map[int]*etree.Element // by their place in found
 	removals []*etree.Element
 	refusals []step.Refusal
 	notes    []Note
@@ -50,7 +51,7 @@ type merger struct {
 
 // merge brings a domain's description to what the layout wants.
 func merge(doc *etree.Document, w wish, live bool) *merger {
-	m := &merger{wish: w, root: doc.Root(), live: live}
+	m := &merger{wish: w, root: doc.Root(), live: live, added: map[int]*etree.Element{}}
 	m.old, m.ours = readMetadata(m.root)
 	if m.root.Tag != "domain" {
 		m.err = fmt.Errorf("its root is <%s>, want <domain>", m.root.Tag)
@@ -71,6 +72,9 @@ func merge(doc *etree.Document, w wish, live bool) *merger {
 	m.metadata()
 	for _, e := range m.removals {
 		remove(e)
+	}
+	for i, e := range m.added { // what was removed stood before it, perhaps
+		m.found[i].Paths[0] = pathOf(e)
 	}
 	return m
 }
@@ -127,6 +131,7 @@ func (m *merger) dropAttr(e *etree.Element, name string) {
 func (m *merger) add(parent, child *etree.Element, what, want string) {
 	insert(parent, child)
 	d := m.record(pathOf(child), "", want)
+	m.added[len(m.found)-1] = child
 	if what != "" {
 		d.What = what
 	}
@@ -134,8 +139,11 @@ func (m *merger) add(parent, child *etree.Element, what, want string) {
 
 // drop takes an element out once everything else is done, so that the places
 // of its like do not change meanwhile.
-func (m *merger) drop(e *etree.Element, what string) {
-	d := m.record(pathOf(e), shown(e), "")
+func (m *merger) drop(e *etree.Element, what, have string) {
+	if have == "" {
+		have = shown(e)
+	}
+	d := m.record(pathOf(e), have, "")
 	if what != "" {
 		d.What = what
 	}
@@ -182,7 +190,7 @@ func (m *merger) memory() {
 }
 
 func (m *merger) currentMemory(have, want uint64) {
-	if e := below(m.root, "currentMemory"); e != nil && !m.live && (kib(e) == have || kib(e) > want) {
+	if e := below(m.root, "currentMemory"); e != nil && !m.live && kib(e) != want && (kib(e) == have || kib(e) > want) {
 		m.setKiB(e, kib(e), want)
 	}
 }
@@ -232,8 +240,8 @@ func (m *merger) processors() {
 	}
 	m.record(pathOf(e), strconv.Itoa(have), strconv.Itoa(m.VCPU))
 	e.SetText(strconv.Itoa(m.VCPU))
-	if number(value(e, "current")) > m.VCPU {
-		m.setAttr(e, "current", strconv.Itoa(m.VCPU))
+	if number(value(e, "current")) >= m.VCPU {
+		m.dropAttr(e, "current") // all of them
 	}
 	if topology != nil && value(topology, "cores") != cores {
 		m.setAttr(topology, "cores", cores)
@@ -247,7 +255,7 @@ func (m *merger) pinnedProcessors() {
 	tune := below(m.root, "cputune")
 	for _, e := range every(tune, "vcpupin") {
 		if number(value(e, "vcpu")) >= m.VCPU {
-			m.drop(e, "")
+			m.drop(e, "", "")
 		}
 	}
 	for _, e := range every(tune, "vcpusched") {
@@ -286,7 +294,7 @@ func (m *merger) firmware() {
 		m.dropAttr(os, "firmware")
 		for _, e := range []*etree.Element{below(os, "firmware"), loader, nvram} {
 			if e != nil {
-				m.drop(e, "")
+				m.drop(e, "", "")
 			}
 		}
 		return
@@ -307,7 +315,7 @@ func (m *merger) firmware() {
 	insert(os, chosen)
 	m.record(pathOf(chosen), "no", "yes")
 	if loader != nil {
-		m.drop(loader, "")
+		m.drop(loader, "", "")
 	}
 	m.dropAttr(nvram, "template")
 	m.dropAttr(nvram, "templateFormat")

@@ -1,6 +1,7 @@
 package vmstore
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -197,7 +198,7 @@ func (m *merger) medium(drive *etree.Element, want string) {
 	case source != nil && !m.isOurMedium(drive, have):
 		m.say("medium-kept", "the drive %s holds %s, put in by hand: it stays, and the layout's medium is not put in", value(below(drive, "target"), "dev"), shown(source))
 	case want == "":
-		m.drop(source, "medium of "+value(below(drive, "target"), "dev"))
+		m.drop(source, "medium of "+value(below(drive, "target"), "dev"), have)
 	case source == nil:
 		m.add(drive, mediumXML(want), "medium of "+value(below(drive, "target"), "dev"), want)
 	default:
@@ -211,7 +212,7 @@ func (m *merger) dropDrive(drive *etree.Element) {
 		m.say("medium-kept", "the drive %s holds %s, put in by hand: both stay", value(below(drive, "target"), "dev"), shown(source))
 		return
 	}
-	m.drop(drive, "drive "+value(below(drive, "target"), "dev"))
+	m.drop(drive, "cdrom "+value(below(drive, "target"), "dev"), cmp.Or(value(source, "file"), "empty"))
 }
 
 func (m *merger) addDrive(file string, boot int) {
@@ -320,7 +321,7 @@ func (m *merger) usbDevices() {
 		key := deviceKey(e)
 		id, isUSB := strings.CutPrefix(key, "usb:")
 		if isUSB && slices.Contains(m.old.devices, key) && !slices.ContainsFunc(m.USB, func(u USB) bool { return u.String() == id }) {
-			m.drop(e, "USB device "+id)
+			m.drop(e, "USB device "+id, "there")
 		}
 	}
 }

@@ -514,6 +514,18 @@ func (p Plan) Removals() []VM {
 	return found
 }
 
+// AdoptedWithChanges are the VMs that hvinstall did not make and whose guests
+// see other hardware after their adoption; a run asks for them.
+func (p Plan) AdoptedWithChanges() []string {
+	var found []string
+	for _, v := range p.VMs {
+		if v.Action == Adopt && slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.Hardware }) {
+			found = append(found, v.Name)
+		}
+	}
+	return found
+}
+
 // RestartLines says what waits for a restart, one line for each VM.
 func (p Plan) RestartLines() []string {
 	var lines []string

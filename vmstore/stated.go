@@ -12,6 +12,7 @@ import (
 type change struct {
 	path, have, want string
 	what             string // empty: by the path
+	new              *etree.Element // what is added
 	do               func()
 }
 
@@ -27,6 +28,9 @@ func (m *merger) state(want *etree.Element) {
 		if c.what != "" {
 			d.What = c.what
 		}
+		if c.new != nil {
+			m.added[len(m.found)-1] = c.new
+		}
 		c.do()
 	}
 	if m.live {
@@ -36,7 +40,7 @@ func (m *merger) state(want *etree.Element) {
 	wanted := deviceKeys(want)
 	for _, d := range devicesOfNote(m.root) {
 		if key := noteKey(d); slices.Contains(m.old.devices, key) && !slices.Contains(wanted, key) {
-			m.drop(d, strings.Replace(key, ":", " ", 1))
+			m.drop(d, strings.Replace(key, ":", " ", 1), "there")
 		}
 	}
 }
@@ -104,7 +108,7 @@ func stated(path string, want, have *etree.Element, live bool) []change {
 			}
 			copied := w.Copy()
 			found = append(found, change{
-				path: pathOf(have) + "/" + w.FullTag(), want: summary(at, w), what: nameOf(at, w), do: func() { insert(have, copied) },
+				path: pathOf(have) + "/" + w.FullTag(), want: summary(at, w), what: nameOf(at, w), new: copied, do: func() { insert(have, copied) },
 			})
 			continue
 		}

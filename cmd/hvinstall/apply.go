@@ -258,7 +258,7 @@ func (r session) fail(err error) int {
 
 // consent makes sure that somebody wants exactly this plan.
 func (r session) consent(ctx context.Context) error {
-	erased := r.plan.Erases()
+	erased, adopted := r.plan.Erases(), r.plan.AdoptsWithChanges()
 	switch {
 	case r.confirm != "":
 		if !strings.EqualFold(r.confirm, r.plan.Digest) {
@@ -268,13 +268,15 @@ func (r session) consent(ctx context.Context) error {
 		return nil
 	case r.yes && len(erased) > 0:
 		return fmt.Errorf("--yes does not consent to erasing %s; use --confirm %s", shortNames(erased), r.plan.Digest)
+	case r.yes && len(adopted) > 0:
+		return fmt.Errorf("--yes does not consent to other hardware for %s, which hvinstall did not make; use --confirm %s", strings.Join(adopted, ", "), r.plan.Digest)
 	case r.yes:
 		return nil
 	}
 	input, isFile := r.t.in.(*os.File)
 	if !isFile || !term.IsTerminal(int(input.Fd())) {
 		hint := "--confirm " + r.plan.Digest
-		if len(erased) == 0 {
+		if len(erased)+len(adopted) == 0 {
 			hint += " or --yes"
 		}
 		return fmt.Errorf("nobody is there to confirm: run at a terminal, or with %s", hint)
@@ -286,6 +288,9 @@ func (r session) consent(ctx context.Context) error {
 	} else if removed := r.plan.Removes(); len(removed) > 0 {
 		word = "delete"
 		fmt.Fprintf(r.screen, "\n%s Type delete to go on: ", r.style.danger("This deletes "+strings.Join(removed, ", ")+"."))
+	} else if len(adopted) > 0 {
+		word = "adopt"
+		fmt.Fprintf(r.screen, "\n%s Type adopt to go on: ", r.style.danger("This changes the hardware that the guests of "+strings.Join(adopted, ", ")+" see."))
 	} else {
 		fmt.Fprint(r.screen, "\nType yes to go on: ")
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"hvinstall/configs"
 	"hvinstall/disk"
@@ -69,6 +70,10 @@ func (p preview) row(label, text string) { p.painted(label, text, nil) }
 func (p preview) painted(label, text string, colour func(string) string) {
 	if colour == nil {
 		colour = func(s string) string { return s }
+	}
+	if utf8.RuneCountInString(label) >= labelWidth {
+		fmt.Fprintf(p.out, "  %s\n", label)
+		label = ""
 	}
 	for i, line := range wrap(text, p.width-2-labelWidth) {
 		if i > 0 {
@@ -370,7 +375,7 @@ func (p preview) vm(vm vmstore.VM) {
 		p.painted(vm.Name, "absent, and nothing is left of it", p.dim)
 		return
 	case vmstore.Remove:
-		fmt.Fprintf(p.out, "%s %s%s\n", p.danger("!"), pad(vm.Name, labelWidth), p.danger("ABSENT: removed for good"))
+		fmt.Fprintf(p.out, "%s %s %s\n", p.danger("!"), pad(vm.Name, labelWidth-1), p.danger("ABSENT: removed for good"))
 		if vm.Lost != nil {
 			for _, line := range vm.Lost.Lines(vm.Name) {
 				p.fact("", line, p.danger)
@@ -386,15 +391,17 @@ func (p preview) vm(vm vmstore.VM) {
 	case declared.ISOImage != nil:
 		p.fact("ISO", configs.PublicURL(declared.ISOImage.URL), p.dim)
 	}
-	for i, d := range vm.Differences {
-		word := ""
-		if i == 0 {
-			word = "then"
-		}
-		p.fact(word, d.String(), nil)
-	}
+	word := "then"
 	if vm.Action == vmstore.Adopt {
-		p.fact("then", "adopted: it keeps its UUID and its disk", nil)
+		p.fact(word, "adopted: it keeps its UUID and its disk", nil)
+		word = ""
+	}
+	for _, d := range vm.Differences {
+		p.fact(word, d.Line(), map[bool]func(string) string{true: p.warn}[d.Hardware])
+		word = ""
+	}
+	if len(vm.Differences) > 0 {
+		p.fact("", "nothing else in its definition changes", p.dim)
 	}
 	if line := vm.RestartLine(); line != "" {
 		p.fact("", line, p.warn)

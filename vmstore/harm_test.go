@@ -1,0 +1,460 @@
+//go:build libvirt
+
+package vmstore
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"hvinstall/configs"
+
+	"github.com/beevik/etree"
+	"github.com/digitalocean/go-libvirt"
+)
+
+// The tests of this file are VMs that somebody made, each with a thing that a
+// run once took from it.
+
+// byHand defines a domain of another's making.
+func byHand(t testing.TB, xml string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "x.xml")
+	if err := os.WriteFile(file, []byte(xml), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	virsh(t, "define", file)
+}
+
+func qcow2(t testing.TB, path, size string) string {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pack(t, "qemu-img", "create", "-q", "-f", "qcow2", path, size)
+	return path
+}
+
+// domainText is a small VM; %s stand for the os, what comes before it, and the
+// devices.
+func domainText(name, before, os, devices string) string {
+	return fmt.Sprintf(`<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'><name>%s</name><uuid>11111111-2222-4333-8444-555555555555</uuid>
+%s<memory unit='MiB'>64</memory><vcpu>1</vcpu><os>%s</os><features><acpi/></features><devices>%s</devices></domain>`, name, before, os, devices)
+}
+
+const q35OS = `<type arch='x86_64' machine='q35'>hvm</type>`
+
+func diskXML(path, target, bus, extra string) string {
+	return fmt.Sprintf(`<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='%s'/><target dev='%s' bus='%s'/>%s</disk>`, path, target, bus, extra)
+}
+
+// besides is libvirt's description without what the run named.
+func besides(t testing.TB, text string, r run, gone func(Difference) bool) string {
+	t.Helper()
+	return unnamed(nodes(t, text), r.plan.VMs[0].Differences, gone)
+}
+
+// wantOnly compares libvirt's descriptions before and after a run: what the
+// preview did not name is the same, down to the order.
+func wantOnly(t testing.TB, before, after string, r run) {
+	t.Helper()
+	a := besides(t, before, r, func(d Difference) bool { return d.Have == "" })
+	b := besides(t, after, r, func(d Difference) bool { return d.Want == "" })
+	if a != b {
+		t.Errorf("besides %v something has changed:\n%s", r.plan.VMs[0].Differences, firstDifference(a, b))
+	}
+}
+
+// TestEverythingElseStays: a change of memory takes nothing of what somebody
+// set in the VM, and moves no device.
+func TestEverythingElseStays(t *testing.T) {
+	root := store(t)
+	disk, data := qcow2(t, filepath.Join(root, "a/a.qcow2"), "64M"), qcow2(t, filepath.Join(root, "data.qcow2"), "10M")
+	byHand(t, strings.Replace(domainText("a", `<title>the books</title><description>of 1999 &amp; 2000</description>
+<metadata><libosinfo:libosinfo xmlns:libosinfo='http://libosinfo.org/xmlns/libvirt/domain/1.0'><libosinfo:os id='http://debian.org/debian/12'/></libosinfo:libosinfo></metadata>
+<memoryBacking><hugepages/><source type='memfd'/><access mode='shared'/></memoryBacking><iothreads>2</iothreads>
+<cputune><vcpupin vcpu='0' cpuset='0'/></cputune>`, q35OS,
+		diskXML(disk, "vda", "virtio", `<boot order='2'/><address type='pci' domain='0x0000' bus='0x04' slot='0x00' function='0x0'/>`)+
+			diskXML(data, "sda", "scsi", `<serial>DATA</serial>`)+
+			`<controller type='scsi' index='0' model='virtio-scsi'/><interface type='bridge'><mac address='52:54:00:aa:00:01'/><source bridge='br0'/><model type='virtio'/><address type='pci' domain='0x0000' bus='0x05' slot='0x00' function='0x0'/></interface>
+<filesystem type='mount' accessmode='passthrough'><driver type='virtiofs'/><source dir='/srv'/><target dir='share'/></filesystem>
+<graphics type='vnc' port='-1' passwd='geheim'/><sound model='ich9'/><input type='tablet' bus='usb'/>`),
+		"</domain>", `<qemu:commandline><qemu:arg value='-name'/><qemu:arg value='guest=x'/></qemu:commandline></domain>`, 1))
+	before := domainOf(t, "a").Inactive
+	secret := virsh(t, "dumpxml", "--security-info", "--inactive", "a")
+	if !strings.Contains(secret, "passwd='geheim'") {
+		t.Fatal("the VM has no password to lose")
+	}
+	want := qemuPlan(root, blank(t, root, "a"))
+	want.VMs[0].Autostart = new(bool)
+	r := mustRun(t, want, Env{})
+	if v := r.plan.VMs[0]; v.Action != Adopt || len(withoutNote(v.Differences)) != 0 || len(r.plan.AdoptedWithChanges()) != 0 {
+		t.Errorf("%s with %v; want adopted as it is", v.Action, v.Differences)
+	}
+	wantOnly(t, before, domainOf(t, "a").Inactive, r)
+	want.VMs[0].RAMMB = 192
+	r = mustRun(t, want, Env{})
+	if have := r.plan.VMs[0].Differences[0].Line(); len(r.plan.VMs[0].Differences) != 1 || have != "ram 64 → 192 MiB (memory, currentMemory)" {
+		t.Errorf("differences %v, want the ram", r.plan.VMs[0].Differences)
+	}
+	wantOnly(t, before, domainOf(t, "a").Inactive, mergedRuns(r, before, t))
+	if !strings.Contains(virsh(t, "dumpxml", "--security-info", "--inactive", "a"), "passwd='geheim'") {
+		t.Error("the password of its screen is gone")
+	}
+	saved := filepath.Join(root, "a/domain.xml")
+	text, err := os.ReadFile(saved)
+	info, _ := os.Stat(saved)
+	if err != nil || !strings.Contains(string(text), "geheim") || info.Mode().Perm() != 0o600 {
+		t.Errorf("domain.xml (%v, %v) does not keep it to itself", info.Mode(), err)
+	}
+	wantNothing(t, want, Env{})
+}
+
+// mergedRuns gives a run the differences of the adoption before it as well.
+func mergedRuns(r run, _ string, _ testing.TB) run {
+	r.plan.VMs[0].Differences = append(r.plan.VMs[0].Differences, Difference{What: "note", Want: "it", Paths: []string{"/domain/metadata/hvinstall:vm"}})
+	return r
+}
+
+// TestAdoptFromFile: libvirt was installed anew, and the definition beside the
+// disk says what the VM was.
+func TestAdoptFromFile(t *testing.T) {
+	root := store(t)
+	disk := qcow2(t, filepath.Join(root, "old/system.qcow2"), "64M")
+	text := domainText("old", "", `<type arch='x86_64' machine='pc-i440fx-7.0'>hvm</type>`,
+		diskXML(disk, "hda", "ide", "")+`<interface type='bridge'><mac address='52:54:00:aa:bb:cc'/><source bridge='br0'/><model type='e1000'/></interface><graphics type='vnc' passwd='geheim'/>`)
+	saved := filepath.Join(root, "old/domain.xml")
+	if err := os.WriteFile(saved, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	want := qemuPlan(root, running(blank(t, root, "old")))
+	want.VMs[0].RAMMB = 96
+	facts, err := Probe(testContext(t), want, "/")
+	if err != nil || strings.Contains(fmt.Sprint(facts), "geheim") {
+		t.Errorf("the facts (%v) have the password", err)
+	}
+	r := mustRun(t, want, Env{})
+	v := r.plan.VMs[0]
+	if v.Action != Adopt || v.From != InFile || len(r.plan.Images) != 0 || !strings.Contains(join(v.Differences), "ram 64 → 96 MiB") {
+		t.Errorf("%s from %q, images %v, differences %v; want it adopted from its file", v.Action, v.From, r.plan.Images, v.Differences)
+	}
+	d := domainOf(t, "old")
+	if d.Machine != "pc-i440fx-7.0" || d.UEFI || d.UUID != "11111111-2222-4333-8444-555555555555" || len(d.NICs) != 1 ||
+		d.NICs[0].MAC != "52:54:00:aa:bb:cc" || d.NICs[0].Model != "e1000" || d.Disks[0].Path != disk || d.Disks[0].Bus != "ide" || !d.Active {
+		t.Errorf("it is %+v", d)
+	}
+	if !strings.Contains(virsh(t, "dumpxml", "--security-info", "old"), "passwd='geheim'") {
+		t.Error("the password of its screen is gone")
+	}
+	wantNothing(t, want, Env{})
+	// What libvirt has since is in the file, and comes back from there.
+	forgetAll(t)
+	r = mustRun(t, want, Env{})
+	if v = r.plan.VMs[0]; v.From != InFile || len(v.Differences) != 0 || domainOf(t, "old").Machine != "pc-i440fx-7.0" {
+		t.Errorf("the second time: from %q with %v", v.From, v.Differences)
+	}
+	wantNothing(t, want, Env{})
+	// A definition that cannot be used stops the run and is not overwritten.
+	forgetAll(t)
+	for text, says := range map[string]string{
+		"<domain>": "cannot be used", strings.Replace(text, ">old<", ">other<", 1): "another VM, other",
+	} {
+		if err := os.WriteFile(saved, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		_, err := tryRun(testContext(t), want, Env{})
+		have, _ := os.ReadFile(saved)
+		if err == nil || !strings.Contains(err.Error(), says) || string(have) != text || virsh(t, "list", "--all", "--name") != "" {
+			t.Errorf("%v, want %q; domain.xml is\n%s", err, says, have)
+		}
+	}
+	// Nor does one whose disk is gone lead to a new disk.
+	if err := os.WriteFile(saved, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(disk); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := tryRun(testContext(t), want, Env{}); err == nil || codes(r.refusals) != "disk-gone" {
+		t.Errorf("%v, want disk-gone", err)
+	}
+}
+
+// TestFreeTarget: the drive of the seed takes no place that is in use.
+func TestFreeTarget(t *testing.T) {
+	root := store(t)
+	disk, photos := qcow2(t, filepath.Join(root, "a/a.qcow2"), "64M"), qcow2(t, filepath.Join(root, "photos.qcow2"), "10M")
+	if err := os.WriteFile(filepath.Join(root, "rescue.iso"), isoOfTest(t), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	byHand(t, domainText("a", "", q35OS, diskXML(disk, "vda", "virtio", `<boot order='1'/>`)+diskXML(photos, "sda", "sata", "")+
+		fmt.Sprintf(`<disk type='file' device='cdrom'><source file='%s/rescue.iso'/><target dev='sdb' bus='sata'/><readonly/></disk>
+<disk type='file' device='cdrom'><target dev='sdc' bus='sata'/><readonly/></disk>`, root)))
+	before := domainOf(t, "a").Inactive
+	want := qemuPlan(root, blank(t, root, "a"))
+	want.VMs[0].CloudInit = &configs.Cloud{UserData: "#cloud-config\n"}
+	r := mustRun(t, want, Env{})
+	if have := r.plan.AdoptedWithChanges(); len(have) != 1 {
+		t.Errorf("a new drive is no change of hardware: %v", r.plan.VMs[0].Differences)
+	}
+	var have []string
+	for _, d := range domainOf(t, "a").Disks {
+		have = append(have, d.Target+" "+strings.TrimPrefix(d.Path, root+"/"))
+	}
+	if s := strings.Join(have, ", "); s != "vda a/a.qcow2, sda photos.qcow2, sdb rescue.iso, sdc , sdd a/seed.iso" {
+		t.Errorf("its disks are %s", s)
+	}
+	wantOnly(t, before, domainOf(t, "a").Inactive, r)
+	wantNothing(t, want, Env{})
+	// Out of the layout, the drive goes, and only that one.
+	want.VMs[0].CloudInit = nil
+	mustRun(t, want, Env{})
+	if d := domainOf(t, "a"); len(d.Disks) != 4 || d.Disks[1].Path != photos {
+		t.Errorf("its disks are %v", d.Disks)
+	}
+	wantNothing(t, want, Env{})
+}
+
+// TestUSBByAddress: two sticks of one model stay two.
+func TestUSBByAddress(t *testing.T) {
+	root := store(t)
+	stick := func(device int) string {
+		return fmt.Sprintf(`<hostdev mode='subsystem' type='usb' managed='yes'><source startupPolicy='optional'><vendor id='0x1a86'/><product id='0x7523'/><address bus='1' device='%d'/></source></hostdev>`, device)
+	}
+	byHand(t, domainText("a", "", q35OS, diskXML(qcow2(t, filepath.Join(root, "a/a.qcow2"), "64M"), "vda", "virtio", "")+stick(4)+stick(5)))
+	before := domainOf(t, "a").Inactive
+	want := qemuPlan(root, blank(t, root, "a"))
+	want.VMs[0].USBDevices = []configs.USBHost{{VendorID: "0x1a86", ProductID: "0x7523"}}
+	r := mustRun(t, want, Env{})
+	wantOnly(t, before, domainOf(t, "a").Inactive, r)
+	if n := len(withoutNote(r.plan.VMs[0].Differences)); n != 0 {
+		t.Errorf("differences %v, want none: the device is there", r.plan.VMs[0].Differences)
+	}
+	want.VMs[0].USBDevices = nil
+	r = mustRun(t, want, Env{})
+	if d := domainOf(t, "a"); len(d.USB) != 2 {
+		t.Errorf("out of the layout, it has %v, want both as they were put in", d.USB)
+	}
+	wantNothing(t, want, Env{})
+}
+
+// TestSystemDiskBoots: the disk that the VM starts from is the one that grows;
+// where that cannot be told, none does.
+func TestSystemDiskBoots(t *testing.T) {
+	root := store(t)
+	data, system := qcow2(t, filepath.Join(root, "files/data.qcow2"), "10M"), qcow2(t, filepath.Join(root, "files/system.qcow2"), "64M")
+	size := func(path string) int64 {
+		f, err := inspect(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f.Virtual
+	}
+	want := qemuPlan(root, blank(t, root, "files"))
+	want.VMs[0].DiskGB = 1
+	byHand(t, domainText("files", "", q35OS+`<boot dev='hd'/>`, diskXML(data, "vda", "virtio", "")+diskXML(system, "vdb", "virtio", "")))
+	r, err := tryRun(testContext(t), want, Env{})
+	if err == nil || codes(r.refusals) != "disk-ambiguous" || !strings.Contains(err.Error(), data) || !strings.Contains(err.Error(), system) {
+		t.Errorf("%v, want disk-ambiguous with both names", err)
+	}
+	byHand(t, domainText("files", "", q35OS, diskXML(data, "vda", "virtio", "")+diskXML(system, "vdb", "virtio", `<boot order='1'/>`)))
+	before := domainOf(t, "files").Inactive
+	r = mustRun(t, want, Env{})
+	wantOnly(t, before, domainOf(t, "files").Inactive, r)
+	if size(data) != 10<<20 || size(system) != 1<<30 || r.plan.VMs[0].Spec.DiskTarget != "vdb" {
+		t.Errorf("data has %d, system has %d", size(data), size(system))
+	}
+	wantNothing(t, want, Env{})
+	// It stays the one, whatever boots first for once.
+	virsh(t, "detach-disk", "files", "vda", "--config")
+	virsh(t, "attach-disk", "files", data, "vda", "--config", "--subdriver", "qcow2")
+	want.VMs[0].RAMMB = 96
+	if r = mustRun(t, want, Env{}); r.plan.VMs[0].Spec.Disk != system {
+		t.Errorf("its disk is %s", r.plan.VMs[0].Spec.Disk)
+	}
+	wantNothing(t, want, Env{})
+}
+
+// TestSmallFirmwareStays: variables of 2 MiB firmware fit no other.
+func TestSmallFirmwareStays(t *testing.T) {
+	root := store(t)
+	vars := filepath.Join(root, "old_VARS.fd")
+	pack(t, "cp", "/usr/share/OVMF/OVMF_VARS.fd", vars)
+	byHand(t, domainText("a", "", q35OS+`<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE.fd</loader><nvram template='/usr/share/OVMF/OVMF_VARS.fd'>`+vars+`</nvram>`,
+		diskXML(qcow2(t, filepath.Join(root, "a/a.qcow2"), "64M"), "vda", "virtio", "")))
+	before := domainOf(t, "a").Inactive
+	want := qemuPlan(root, running(blank(t, root, "a")))
+	want.VMs[0].RAMMB = 96
+	want.VMs[0].Firmware.SecureBoot = true
+	r := mustRun(t, want, Env{})
+	wantOnly(t, before, domainOf(t, "a").Inactive, r)
+	if d := domainOf(t, "a"); !d.Active || !strings.Contains(d.Live, "OVMF_CODE.fd") || d.NVRAM != vars {
+		t.Errorf("it runs with\n%s", d.Live)
+	}
+	said := fmt.Sprint(r.plan.Notes)
+	if !strings.Contains(said, "its Secure Boot is off and stays so") {
+		t.Errorf("notes %s", said)
+	}
+	wantNothing(t, want, Env{})
+}
+
+// TestFailedDefine: a definition that libvirt refuses leaves libvirt and the
+// file beside the disk as they were.
+func TestFailedDefine(t *testing.T) {
+	root := store(t)
+	template := filepath.Join(root, "t.xml")
+	text := `<domain type='{{.DomainType}}'><name>{{.Name}}</name><uuid>{{.UUID}}</uuid><memory unit='MiB'>{{.RAMMB}}</memory><vcpu>1</vcpu><os><type machine='{{.Machine}}'>hvm</type></os>
+<devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='{{.Disk}}'/><target dev='vda' bus='virtio'/></disk>%s</devices></domain>`
+	write := func(more string) {
+		if err := os.WriteFile(template, []byte(fmt.Sprintf(text, more)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("")
+	want := qemuPlan(root, blank(t, root, "a"))
+	want.DiskTemplate = template
+	mustRun(t, want, Env{})
+	saved, err := os.ReadFile(filepath.Join(root, "a/domain.xml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := domainOf(t, "a").Inactive
+	write(`<filesystem type='mount'><driver type='virtiofs'/><source dir='/srv'/><target dir='s'/></filesystem>`)
+	if _, err := tryRun(testContext(t), want, Env{}); err == nil {
+		t.Error("virtiofs without shared memory was defined")
+	}
+	after, err := os.ReadFile(filepath.Join(root, "a/domain.xml"))
+	if err != nil || string(after) != string(saved) || domainOf(t, "a").Inactive != before {
+		t.Errorf("libvirt's definition or domain.xml has changed (%v)", err)
+	}
+}
+
+// TestCorpusInLibvirt: libvirt's own account of each VM of the corpus, before
+// and after a change, by its mock and by the driver for QEMU.
+func TestCorpusInLibvirt(t *testing.T) {
+	for uri, kind := range map[string]string{"test:///default": "test", defaultURI: "qemu"} {
+		t.Run(kind, func(t *testing.T) {
+			root := store(t)
+			c, err := newConnection(uri)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.close()
+			taken, merged, refused := 0, 0, map[string]int{}
+			for name, text := range corpus(t) {
+				text = strings.NewReplacer("<domain type='kvm'", "<domain type='"+kind+"'", "<emulator>/usr/bin/kvm</emulator>", "", " file='/", " file='"+root+"/").Replace(text)
+				text = regexp.MustCompile(`machine='pc-(q35|i440fx)-[0-9.]+'`).ReplaceAllString(text, "machine='pc-$1-5.2'")
+				text = regexp.MustCompile(`<emulator>.*</emulator>`).ReplaceAllString(text, "<emulator>/usr/bin/qemu-system-x86_64</emulator>")
+				define := func(l *libvirt.Libvirt) error { _, err := l.DomainDefineXMLFlags(text, 0); return err }
+				if err := c.do(testContext(t), define); err != nil {
+					t.Logf("%s is not for this libvirt: %v", name, err)
+					continue
+				}
+				taken++
+				for layout, change := range layouts {
+					if layout == "large disk" || kind == "test" && !slices.Contains([]string{"ram", "seed", "usb"}, layout) {
+						continue
+					}
+					inOrder(t, c, root, name+", "+layout, text, uri, kind, change, &merged, refused)
+				}
+			}
+			t.Logf("%d taken by libvirt, %d runs, refused: %v", taken, merged, refused)
+			if taken < 60 || merged < 200 {
+				t.Errorf("libvirt took %d domains and %d runs, want 60 and 200 at least", taken, merged)
+			}
+		})
+	}
+}
+
+// inOrder defines the domain, runs a layout, and compares.
+func inOrder(t *testing.T, c *connection, root, what, text, uri, kind string, change func(*configs.VM), merged *int, refused map[string]int) {
+	d := Domain{Persistent: true, Inactive: text}
+	if err := d.read(); err != nil {
+		t.Fatal(err)
+	}
+	var before string
+	if err := c.do(testContext(t), func(l *libvirt.Libvirt) error {
+		defined, err := l.DomainDefineXMLFlags(text, 0)
+		if err == nil {
+			before, err = l.DomainGetXMLDesc(defined, libvirt.DomainXMLInactive|libvirt.DomainXMLSecure)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	vm := configs.VM{
+		Name: d.Name, VCPU: d.VCPU, RAMMB: d.RAMMB, Running: new(bool), Autostart: new(bool),
+		DiskImage: &configs.VMDisk{URL: "https://example.org/x.qcow2", Dest: filepath.Join(root, d.Name, d.Name+".qcow2")},
+	}
+	change(&vm)
+	want := qemuPlan(root, vm)
+	want.URI, want.DomainType = uri, kind
+	facts := goodHost()
+	facts.Host.Bridges, facts.Host.CPUs = []string{"br0", "br7"}, 64
+	live := Facts{Libvirt: facts.Libvirt}
+	if err := probeLibvirt(testContext(t), c, kind, &live); err != nil {
+		t.Fatal(err)
+	}
+	facts.Domains = []Domain{*live.domain(d.Name)}
+	for _, disk := range facts.Domains[0].Disks {
+		facts.Files[disk.Path] = File{Format: disk.Format, Virtual: 20 << 30, Size: 20 << 30}
+	}
+	facts.Libvirt.KVM, facts.Libvirt.TPM, facts.Libvirt.UEFI, facts.Libvirt.SecureBoot = true, true, true, true
+	plan, refusals := MakePlan(want, "testhost", facts, Options{})
+	if len(refusals) > 0 {
+		refused[codes(refusals)]++
+		return
+	}
+	w := &worker{libvir: c, plan: plan}
+	err := w.define(plan.VMs[0]).Do(testContext(t), &news{})
+	if err != nil && strings.Contains(err.Error(), "No free USB ports") {
+		refused["no free USB port"]++
+		return
+	}
+	if err != nil {
+		t.Errorf("%s: %v", what, err)
+		return
+	}
+	*merged++
+	after, _, err := w.described(testContext(t), d.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// libvirt gives what is new addresses and a controller, and sorts it in.
+	if lost := missingFrom(t, before, after, plan.VMs[0].Differences); lost != "" {
+		t.Errorf("%s: besides %v libvirt no longer has %s", what, plan.VMs[0].Differences, lost)
+	}
+}
+
+// missingFrom is the first device or part, as a whole, that is not there any
+// more and that no difference names.
+func missingFrom(t *testing.T, before, after string, differences []Difference) string {
+	t.Helper()
+	doc, err := readTree(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	have := contents(doc)
+	if doc, err = readTree(before); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range doc.Root().ChildElements() {
+		parts := []*etree.Element{e}
+		if e.Tag == "devices" {
+			parts = e.ChildElements()
+		}
+		for _, part := range parts {
+			named := slices.ContainsFunc(differences, func(d Difference) bool {
+				return slices.ContainsFunc(d.Paths, func(p string) bool { return p == pathOf(part) || strings.HasPrefix(p, pathOf(part)+"/") })
+			})
+			if !named && !slices.Contains(have, canonical(part)) {
+				return canonical(part)
+			}
+		}
+	}
+	return ""
+}
