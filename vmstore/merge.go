@@ -23,7 +23,7 @@ type wish struct {
 	made bool
 	// fresh is true for a definition that is not in libvirt yet: all its drives
 	// are the layout's.
-	fresh bool
+	fresh   bool
 	adopted bool // it was taken over, and its note is to say so
 	// usb says which id is plugged in at a bus and device number, as "1.4".
 	usb map[string]string

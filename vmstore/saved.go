@@ -89,15 +89,14 @@ func isSaved(path, text string) (bool, error) {
 	if err != nil || have == text {
 		return err == nil, err
 	}
-	a, err := readTree(have)
-	if err != nil {
-		return false, nil // what was there is no description: it is written anew
-	}
-	b, err := readTree(text)
-	if err != nil {
-		return false, err
-	}
-	return slices.Equal(contents(a), contents(b)), nil
+	return sameContents(have, text), nil
+}
+
+// sameContents is false for what is no description: it is written anew.
+func sameContents(have, want string) bool {
+	a, errA := readTree(have)
+	b, errB := readTree(want)
+	return errA == nil && errB == nil && slices.Equal(contents(a), contents(b))
 }
 
 // contents are a domain's parts and devices, sorted.

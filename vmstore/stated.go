@@ -11,7 +11,7 @@ import (
 // change is a difference that can be made good.
 type change struct {
 	path, have, want string
-	what             string // empty: by the path
+	what             string         // empty: by the path
 	new              *etree.Element // what is added
 	do               func()
 }

@@ -15,7 +15,7 @@ func readTree(text string) (*etree.Document, error) {
 	doc := etree.NewDocument()
 	doc.ReadSettings.PreserveCData = true
 	doc.ReadSettings.PreserveDuplicateAttrs = true // libvirt refuses them
-	doc.WriteSettings.AttrSingleQuote = true // as libvirt writes
+	doc.WriteSettings.AttrSingleQuote = true       // as libvirt writes
 	if err := doc.ReadFromString(text); err != nil {
 		return nil, fmt.Errorf("reading XML: %w", err)
 	}
