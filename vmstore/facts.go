@@ -12,6 +12,10 @@ type Facts struct {
 	Directories map[string]Directory `json:"directories,omitempty"`
 	// Sources are the images to be downloaded, by URL: what their servers say.
 	Sources map[string]Source `json:"sources,omitempty"`
+	// Links are the images that build on other files, and Missing those of these
+	// files that are not there.
+	Links   []Link   `json:"links,omitempty"`
+	Missing []string `json:"missing,omitempty"`
 	// Saved are the domain.xml files in the VMs' directories, by VM.
 	Saved map[string]Saved `json:"saved,omitempty"`
 	// Texts are the user's templates, by path.

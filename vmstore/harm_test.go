@@ -3,6 +3,7 @@
 package vmstore
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"hvinstall/configs"
 
@@ -457,4 +459,112 @@ func missingFrom(t *testing.T, before, after string, differences []Difference) s
 		}
 	}
 	return ""
+}
+
+// TestBaseWithOverlay: after a reinstallation the base of a snapshot is not
+// taken for the disk.
+func TestBaseWithOverlay(t *testing.T) {
+	root := store(t)
+	want := qemuPlan(root, running(blank(t, root, "a")))
+	mustRun(t, want, Env{})
+	virsh(t, "snapshot-create-as", "a", "before-update", "--disk-only")
+	overlay := domainOf(t, "a").Disks[0].Path
+	base := filepath.Join(root, "a/a.qcow2")
+	pack(t, "cp", filepath.Join(root, "a/domain.xml"), filepath.Join(root, "kept.xml"))
+	// The next run keeps in domain.xml that the overlay is the disk.
+	wantDid(t, mustRun(t, want, Env{}), "vms/a/xml")
+	forgetAll(t)
+	r := mustRun(t, want, Env{})
+	if d := domainOf(t, "a"); d.Disks[0].Path != overlay || r.plan.VMs[0].Spec.Disk != overlay {
+		t.Errorf("its disk is %s, want the overlay", d.Disks[0].Path)
+	}
+	// Where that is not known, both are named and neither is written to.
+	for _, forget := range []func(){
+		func() { pack(t, "cp", filepath.Join(root, "kept.xml"), filepath.Join(root, "a/domain.xml")) },
+		func() { pack(t, "rm", filepath.Join(root, "a/domain.xml")) },
+	} {
+		forgetAll(t)
+		forget()
+		want.VMs[0].DiskGB = 1
+		before, err := os.ReadFile(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := tryRun(testContext(t), want, Env{})
+		if err == nil || codes(r.refusals) != "disk-overlay" || !strings.Contains(err.Error(), base) || !strings.Contains(err.Error(), overlay) {
+			t.Errorf("%v, want disk-overlay with both names", err)
+		}
+		if after, err := os.ReadFile(base); err != nil || !bytes.Equal(before, after) || virsh(t, "list", "--all", "--name") != "" {
+			t.Errorf("the base was written to, or the VM defined (%v)", err)
+		}
+	}
+	// A base that has gone away is named, and no VM is started on the rest.
+	pack(t, "mv", base, filepath.Join(root, "away"))
+	byHand(t, domainText("a", "", q35OS, diskXML(overlay, "vda", "virtio", "")))
+	if r, err := tryRun(testContext(t), want, Env{}); err == nil || codes(r.refusals) != "disk-chain" || !strings.Contains(err.Error(), base) {
+		t.Errorf("%v, want disk-chain with %s", err, base)
+	}
+}
+
+// TestAbsentWithClone: what a clone builds on is not deleted.
+func TestAbsentWithClone(t *testing.T) {
+	root := store(t)
+	want := qemuPlan(root, blank(t, root, "base"), blank(t, root, "clone"))
+	mustRun(t, want, Env{})
+	base, clone := filepath.Join(root, "base/base.qcow2"), filepath.Join(root, "clone/clone.qcow2")
+	pack(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "../base/base.qcow2", clone)
+	want.VMs[0].State = "absent"
+	refused := func(what string) {
+		t.Helper()
+		r, err := tryRun(testContext(t), want, Env{Shutdown: time.Second})
+		if err == nil || !strings.Contains(codes(r.refusals), "vm-referenced") || !strings.Contains(err.Error(), what) || !strings.Contains(err.Error(), base) {
+			t.Errorf("%v, want vm-referenced with %s and %s", err, what, base)
+		}
+		if _, err := os.Stat(base); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused(clone)
+	// Libvirt knows it, and it lies elsewhere.
+	elsewhere := filepath.Join(root, "../elsewhere.qcow2")
+	pack(t, "mv", clone, elsewhere)
+	t.Cleanup(func() { os.Remove(elsewhere) })
+	pack(t, "qemu-img", "rebase", "-u", "-F", "qcow2", "-b", base, elsewhere)
+	virsh(t, "undefine", "--nvram", "clone")
+	pack(t, "rm", "-r", filepath.Join(root, "clone"))
+	want.VMs = want.VMs[:1]
+	byHand(t, domainText("other", "", q35OS, diskXML(elsewhere, "vda", "virtio", "")))
+	refused(elsewhere)
+	// A VM that has the file itself.
+	virsh(t, "undefine", "other")
+	pack(t, "rm", elsewhere)
+	byHand(t, domainText("rescue", "", q35OS, diskXML(base, "vdb", "virtio", "")))
+	refused("the VM rescue")
+	virsh(t, "undefine", "rescue")
+	// One that appears after the plan was made.
+	facts, err := Probe(testContext(t), want, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, refusals := MakePlan(want, "testhost", facts, Options{})
+	if len(refusals) > 0 {
+		t.Fatal(refusals)
+	}
+	steps, err := p.Steps(Env{Shutdown: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := filepath.Join(root, "late.qcow2")
+	pack(t, "qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, late)
+	if _, err := runnerOf(1).Run(testContext(t), steps); err == nil || !strings.Contains(err.Error(), late) {
+		t.Errorf("err = %v, want %s named", err, late)
+	}
+	if _, err := os.Stat(base); err != nil {
+		t.Fatal(err)
+	}
+	pack(t, "rm", late)
+	mustRun(t, want, Env{Shutdown: time.Second})
+	if _, err := os.Stat(base); err == nil {
+		t.Error("the base is still there")
+	}
 }

@@ -181,7 +181,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	if vm.State == "absent" {
 		have := facts.domain(vm.Name)
 		planned.Spec = specFor(want, vm, hostname, have)
-		return p.planAbsent(planned, vm, have, facts)
+		return p.planAbsent(want, planned, vm, have, facts)
 	}
 	have, from, refusals := facts.existing(want, vm.Name)
 	planned.Spec, planned.From = specFor(want, vm, hostname, have), from
@@ -216,6 +216,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	}
 	refusals = append(refusals, wrong...)
 	refusals = append(refusals, p.judgeDisk(&planned, vm, have, facts)...)
+	refusals = append(refusals, p.judgeChain(planned, have, facts)...)
 	return planned, refusals
 }
 
@@ -413,7 +414,7 @@ func layoutDisk(vm configs.VM, s Spec) string {
 	return filepath.Join(s.Dir, vm.Name+".qcow2")
 }
 
-func (p *Plan) planAbsent(v VM, vm configs.VM, have *Domain, facts Facts) (VM, []step.Refusal) {
+func (p *Plan) planAbsent(want configs.VMPlan, v VM, vm configs.VM, have *Domain, facts Facts) (VM, []step.Refusal) {
 	v.Action, v.Running, v.Autostart = Remove, false, false
 	directory, there := facts.Directories[vm.Name]
 	if !p.Local {
@@ -439,6 +440,7 @@ func (p *Plan) planAbsent(v VM, vm configs.VM, have *Domain, facts Facts) (VM, [
 	if vm.Protected {
 		refusals = append(refusals, step.Refusal{Code: "vm-protected", Where: vm.Name, What: "it is to be removed, and it is protected", Hint: "remove protected: true first if you mean it"})
 	}
+	refusals = append(refusals, judgeReferences(want, v, facts)...)
 	if there && directory.Kind != "directory" {
 		refusals = append(refusals, step.Refusal{Code: "vm-directory", Where: vm.Name, What: v.Spec.Dir + " is a " + directory.Kind + ", not a directory", Hint: "remove it yourself: it is not followed"})
 	}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -51,6 +52,8 @@ func Probe(ctx context.Context, want configs.VMPlan, root string) (Facts, error)
 	if err := probeFiles(want, root, &facts); err != nil {
 		return facts, err
 	}
+	removes := slices.ContainsFunc(want.VMs, func(vm configs.VM) bool { return vm.State == "absent" })
+	probeLinks(root, want.VMStoreRoot, removes, &facts)
 	probeHost(want, root, &facts)
 	probeSources(ctx, want, root, &facts)
 	return facts, nil

@@ -40,7 +40,12 @@ func (w *worker) removal(v VM) []step.Step {
 			}
 			return "libvirt has it", nil
 		}),
-		Do: func(ctx context.Context, _ step.Reporter) error { return w.undefine(ctx, v.Name) },
+		Do: func(ctx context.Context, _ step.Reporter) error {
+			if err := w.unreferenced(v); err != nil {
+				return err
+			}
+			return w.undefine(ctx, v.Name)
+		},
 	}
 	steps := []step.Step{off, undefine}
 	if w.plan.Stage {
@@ -61,7 +66,12 @@ func (w *worker) removal(v VM) []step.Step {
 				}
 				return step.Absent, "it is there", nil
 			},
-			Do: func(context.Context, step.Reporter) error { return removeDirectory(w.at(w.plan.Root), v.Name) },
+			Do: func(context.Context, step.Reporter) error {
+				if err := w.unreferenced(v); err != nil {
+					return err
+				}
+				return removeDirectory(w.at(w.plan.Root), v.Name)
+			},
 		}
 		if !w.plan.Stage {
 			remove.After = []string{undefine.ID}
