@@ -284,6 +284,13 @@ func (s *Status) differs(plan Plan, steps []step.Step, found []step.Found) {
 			add(n.NIC, "no carrier", "look at the cable and the switch")
 		}
 	}
+	if s.VMs != nil {
+		for _, vm := range s.VMs.VMs {
+			if len(vm.Troubles) > 0 {
+				add(vm.Name, strings.Join(vm.Troubles, "; "), vm.Advice)
+			}
+		}
+	}
 	for i, f := range found {
 		// With a disk missing, most steps find nothing: that says no more.
 		if f.State != step.Done && f.Step != "" && len(plan.Refusals) == 0 {

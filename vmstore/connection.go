@@ -192,3 +192,34 @@ func stateName(s libvirt.DomainState) string {
 func isActive(s libvirt.DomainState) bool {
 	return s != libvirt.DomainShutoff && s != libvirt.DomainCrashed && s != libvirt.DomainNostate
 }
+
+// troubleOf is why a VM does not run, where nobody decided that: empty for one
+// that somebody paused, or shut down.
+func troubleOf(s libvirt.DomainState, reason int32) string {
+	switch s {
+	case libvirt.DomainPaused:
+		switch libvirt.DomainPausedReason(reason) {
+		case libvirt.DomainPausedIoerror:
+			return "I/O error"
+		case libvirt.DomainPausedWatchdog:
+			return "its watchdog fired"
+		case libvirt.DomainPausedCrashed:
+			return "its guest crashed"
+		case libvirt.DomainPausedPostcopyFailed, libvirt.DomainPausedAPIError:
+			return "an operation of libvirt failed"
+		default:
+		}
+	case libvirt.DomainCrashed:
+		return "QEMU crashed"
+	case libvirt.DomainShutoff:
+		switch libvirt.DomainShutoffReason(reason) {
+		case libvirt.DomainShutoffCrashed:
+			return "QEMU crashed"
+		case libvirt.DomainShutoffFailed:
+			return "QEMU did not start"
+		default:
+		}
+	default:
+	}
+	return ""
+}

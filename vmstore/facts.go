@@ -46,7 +46,14 @@ type Domain struct {
 	State      string `json:"state"` // running, paused, shut off, …
 	Active     bool   `json:"active,omitempty"`
 	Persistent bool   `json:"persistent,omitempty"`
-	Autostart  bool   `json:"autostart,omitempty"`
+	// Reason is libvirt's, of a VM that does not run well: "I/O error".
+	Reason string `json:"reason,omitempty"`
+	// Failing are its disks that had I/O errors, by target.
+	Failing []string `json:"failing,omitempty"`
+	// Suspended is the description of the state that libvirt saved: the VM goes
+	// on with it when it is started.
+	Suspended string `json:"suspended,omitempty"`
+	Autostart bool   `json:"autostart,omitempty"`
 
 	// Ours, Adopted, Devices and System are from our metadata.
 	Ours    bool     `json:"ours,omitempty"`

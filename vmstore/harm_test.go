@@ -17,6 +17,7 @@ import (
 
 	"github.com/beevik/etree"
 	"github.com/digitalocean/go-libvirt"
+	"golang.org/x/sys/unix"
 )
 
 // The tests of this file are VMs that somebody made, each with a thing that a
@@ -566,5 +567,94 @@ func TestAbsentWithClone(t *testing.T) {
 	mustRun(t, want, Env{Shutdown: time.Second})
 	if _, err := os.Stat(base); err == nil {
 		t.Error("the base is still there")
+	}
+}
+
+// TestPausedByError: a VM that an I/O error has stopped, and one whose disk is
+// gone, are not well, whatever libvirt's state is called.
+func TestPausedByError(t *testing.T) {
+	root := store(t)
+	if err := os.Mkdir(filepath.Join(root, "a"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", filepath.Join(root, "a"), "tmpfs", 0, "size=2m,mode=755"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unix.Unmount(filepath.Join(root, "a"), unix.MNT_DETACH) })
+	sector := filepath.Join(root, "sector")
+	if err := os.WriteFile(sector, bootWriter(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	disk := qcow2(t, filepath.Join(root, "a/a.qcow2"), "64M")
+	pack(t, "qemu-io", "-f", "qcow2", "-c", "write -s "+sector+" 0 512", disk)
+	byHand(t, domainText("a", "", q35OS, diskXML(disk, "vda", "virtio", "")))
+	want := qemuPlan(root, running(blank(t, root, "a")))
+	if _, err := tryRun(testContext(t), want, Env{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := waitFor(30*time.Second, "the I/O error", func() bool { return strings.HasPrefix(virsh(t, "domstate", "a", "--reason"), "paused") }); err != nil {
+		t.Fatal(err, virsh(t, "domstate", "a", "--reason"))
+	}
+	look := func() VMStatus {
+		t.Helper()
+		facts, err := Probe(testContext(t), want, "/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ := MakePlan(want, "testhost", facts, Options{})
+		return MakeStatus(p, facts).VMs[0]
+	}
+	s := look()
+	if s.State != "paused" || len(s.Troubles) != 1 || s.Troubles[0] != "paused: I/O error of vda" || !strings.Contains(s.Advice, "virsh resume a") {
+		t.Errorf("status %+v", s)
+	}
+	if r := mustRun(t, want, Env{}); r.changed != 0 || !strings.Contains(fmt.Sprint(r.plan.Notes), "I/O error") {
+		t.Errorf("did %v, notes %v; want nothing done, and it said", r.did(), r.plan.Notes)
+	}
+	// Somebody's own pause is none.
+	virsh(t, "destroy", "a")
+	virsh(t, "start", "a", "--paused")
+	if s = look(); len(s.Troubles) != 0 {
+		t.Errorf("paused by hand: %v", s.Troubles)
+	}
+	pack(t, "rm", disk)
+	if s = look(); len(s.Troubles) != 1 || !strings.Contains(s.Troubles[0], "gone while it runs: "+disk) || !strings.Contains(s.Advice, "do not stop it") {
+		t.Errorf("status %+v", s)
+	}
+	virsh(t, "destroy", "a")
+	if s = look(); len(s.Troubles) != 1 || !strings.Contains(s.Troubles[0], "is not there: "+disk) {
+		t.Errorf("status %+v", s)
+	}
+}
+
+// bootWriter is a boot sector that writes to its disk, cylinder after cylinder:
+//
+//	xor ax, ax; mov es, ax; mov bx, 0x7c00; mov cx, 2; mov dx, 0x80
+//	again: mov ax, 0x0310; int 0x13; inc ch; jmp again
+func bootWriter() []byte {
+	sector := make([]byte, 512)
+	copy(sector, "\x31\xc0\x8e\xc0\xbb\x00\x7c\xb9\x02\x00\xba\x80\x00\xb8\x10\x03\xcd\x13\xfe\xc5\xeb\xf7")
+	sector[510], sector[511] = 0x55, 0xaa
+	return sector
+}
+
+// TestManagedSave: what a saved state holds back is said by the first run.
+func TestManagedSave(t *testing.T) {
+	root := store(t)
+	want := qemuPlan(root, running(blank(t, root, "a")))
+	mustRun(t, want, Env{})
+	virsh(t, "managedsave", "a")
+	want.VMs[0].RAMMB = 96
+	r := mustRun(t, want, Env{})
+	if line := r.plan.VMs[0].RestartLine(); line != "restart needed: ram 64 → 96 MiB" || !strings.Contains(fmt.Sprint(r.plan.Notes), "managed save") {
+		t.Errorf("RestartLine() = %q, notes %v", line, r.plan.Notes)
+	}
+	if d := domainOf(t, "a"); !d.Active || d.LiveRAMMB != 64 || d.RAMMB != 96 {
+		t.Errorf("it runs %v with %d MiB, and will have %d", d.Active, d.LiveRAMMB, d.RAMMB)
+	}
+	virsh(t, "managedsave", "a")
+	wantDid(t, mustRun(t, want, Env{Restart: true, Shutdown: time.Second}), "vms/a/start", "vms/a/restart")
+	if d := domainOf(t, "a"); d.LiveRAMMB != 96 {
+		t.Errorf("after the restart it has %d MiB", d.LiveRAMMB)
 	}
 }

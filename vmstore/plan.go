@@ -81,6 +81,8 @@ type VM struct {
 	Differences []Difference `json:"differences,omitempty"`
 	// Restart are the differences of the running VM that only a restart mends.
 	Restart []Difference `json:"restart,omitempty"`
+	// Suspended is true where libvirt holds its saved state.
+	Suspended bool `json:"suspended,omitempty"`
 	// ByHand are devices that somebody added; they are kept.
 	ByHand []string `json:"by_hand,omitempty"`
 	// Lost is what the removal destroys.
@@ -294,6 +296,17 @@ func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, fact
 			return nil, err
 		}
 		v.Restart = merge(live, v.wish, true).found
+	}
+	if have.Suspended != "" {
+		saved, err := readTree(have.Suspended)
+		if err != nil {
+			return nil, err
+		}
+		v.Restart, v.Suspended = merge(saved, v.wish, true).found, true
+		p.note("suspended", v.Name, "libvirt holds its saved state (managed save): started, it goes on where it was, with the definition of then")
+	}
+	if troubles, advice := have.troubles(facts); have.Reason != "" {
+		p.note("trouble", v.Name, "%s; %s", strings.Join(troubles, "; "), advice)
 	}
 	switch {
 	case !have.Ours || !have.Persistent:

@@ -79,11 +79,19 @@ func probeAbilities(l *libvirt.Libvirt, domainType string, facts *Facts) {
 func probeDomain(ctx context.Context, c *connection, d libvirt.Domain) (Domain, error) {
 	out := Domain{Name: d.Name, UUID: uuid.UUID(d.UUID).String()}
 	err := c.do(ctx, func(l *libvirt.Libvirt) error {
-		state, _, err := l.DomainGetState(d, 0)
+		state, reason, err := l.DomainGetState(d, 0)
 		if err != nil {
 			return err
 		}
 		out.State, out.Active = stateName(libvirt.DomainState(state)), isActive(libvirt.DomainState(state))
+		out.Reason = troubleOf(libvirt.DomainState(state), reason)
+		if out.Reason != "" {
+			// The mock and old versions do not know them.
+			failing, _, _ := l.DomainGetDiskErrors(d, 64, 0)
+			for _, f := range failing {
+				out.Failing = append(out.Failing, f.Disk)
+			}
+		}
 		out.Persistent = true
 		if out.Active {
 			persistent, err := l.DomainIsPersistent(d)
@@ -102,6 +110,12 @@ func probeDomain(ctx context.Context, c *connection, d libvirt.Domain) (Domain, 
 		// Of a domain that runs without a definition, what its would be.
 		if out.Inactive, err = l.DomainGetXMLDesc(d, libvirt.DomainXMLInactive); err != nil {
 			return err
+		}
+		out.Suspended = ""
+		if saved, err := l.DomainHasManagedSaveImage(d, 0); err == nil && saved != 0 {
+			if out.Suspended, err = l.DomainManagedSaveGetXMLDesc(d, 0); err != nil {
+				return err
+			}
 		}
 		out.Live = ""
 		if out.Active {

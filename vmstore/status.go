@@ -11,11 +11,16 @@ type Status struct {
 
 // VMStatus is one VM, declared or not.
 type VMStatus struct {
-	Name       string   `json:"name"`
-	State      string   `json:"state"` // running, shut off, …, or not defined
-	Declared   bool     `json:"declared"`
-	Differs    []string `json:"differs,omitempty"`
-	Restart    string   `json:"restart,omitempty"` // restart needed: …
+	Name     string   `json:"name"`
+	State    string   `json:"state"` // running, shut off, …, or not defined
+	Declared bool     `json:"declared"`
+	Differs  []string `json:"differs,omitempty"`
+	Restart  string   `json:"restart,omitempty"` // restart needed: …
+	// Troubles are what is wrong with it, whatever the layout says, and Advice
+	// what to do.
+	Troubles   []string `json:"troubles,omitempty"`
+	Advice     string   `json:"advice,omitempty"`
+	Notes      []string `json:"notes,omitempty"` // worth knowing
 	Disk       string   `json:"disk,omitempty"`
 	DiskUsed   int64    `json:"disk_used,omitempty"`   // bytes on the pool
 	DiskSize   int64    `json:"disk_size,omitempty"`   // bytes as the guest sees it
@@ -40,6 +45,11 @@ func MakeStatus(p Plan, facts Facts) Status {
 		st := VMStatus{Name: v.Name, State: "not defined", Declared: true, Restart: v.RestartLine(), Disk: v.Spec.Disk, WillRemove: v.Action == Remove}
 		st.fill(facts, facts.domain(v.Name))
 		st.Differs = v.differs(facts, p)
+		for _, n := range p.Notes {
+			if n.Where == v.Name {
+				st.Notes = append(st.Notes, n.What)
+			}
+		}
 		s.VMs = append(s.VMs, st)
 	}
 	for _, u := range p.Undeclared {
@@ -57,10 +67,44 @@ func (st *VMStatus) fill(facts Facts, d *Domain) {
 		if d.Active {
 			st.RAMMB, st.VCPU = d.LiveRAMMB, d.LiveVCPU
 		}
+		st.Troubles, st.Advice = d.troubles(facts)
 	}
 	if f, ok := facts.Files[filepath.Clean(st.Disk)]; ok {
 		st.DiskUsed, st.DiskSize = f.Allocated, f.Virtual
 	}
+}
+
+// troubles are what keeps a VM from running well.
+func (d *Domain) troubles(facts Facts) (found []string, advice string) {
+	if d.Reason != "" {
+		what := d.State + ": " + d.Reason
+		if len(d.Failing) > 0 {
+			what += " of " + names(d.Failing)
+		}
+		found = append(found, what)
+		advice = "see /var/log/libvirt/qemu/" + d.Name + ".log"
+		if d.State == "paused" {
+			advice = "look at the pool's free space and at dmesg, then go on: virsh resume " + d.Name
+		}
+	}
+	if !facts.Libvirt.Local {
+		return found, advice
+	}
+	for _, disk := range d.Disks {
+		if _, there := facts.Files[disk.Path]; there || disk.Path == "" || disk.Device != "disk" || disk.Kind != "file" {
+			continue
+		}
+		if d.Active {
+			found = append(found, "the file of its disk "+disk.Target+" is gone while it runs: "+disk.Path)
+			advice = "do not stop it: what it has open is still there, and gone when it stops; copy it first: virsh blockcopy " + d.Name + " " + disk.Target + " /another/path.qcow2 --wait"
+			continue
+		}
+		found = append(found, "the file of its disk "+disk.Target+" is not there: "+disk.Path)
+		if advice == "" {
+			advice = "mount the pool it was on, or put it back from a backup"
+		}
+	}
+	return found, advice
 }
 
 // differs says in what a VM is not as the layout wants it.

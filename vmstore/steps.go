@@ -128,11 +128,15 @@ func (w *worker) libvirtSteps(v VM) []step.Step {
 		steps = append(steps, w.domainFile(v))
 	}
 	steps = append(steps, w.autostart(v))
-	if w.Restart && len(v.Restart) > 0 {
+	restarts, starts := w.Restart && len(v.Restart) > 0, v.Running && !w.plan.Ordered
+	if restarts && !v.Suspended {
 		steps = append(steps, w.restart(v))
 	}
-	if v.Running && !w.plan.Ordered {
+	if starts {
 		steps = append(steps, w.start(v))
+	}
+	if restarts && v.Suspended {
+		steps = append(steps, w.restart(v)) // once it goes on
 	}
 	return steps
 }

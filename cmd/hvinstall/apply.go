@@ -127,6 +127,9 @@ func (r session) nothingToDo(steps int) int {
 	}
 	fmt.Fprintf(r.t.out, "%s: nothing to do, all %s are as they should be.\n", r.plan.Layout.Hostname, quantity(steps, "step"))
 	if r.plan.VMs != nil {
+		for _, note := range r.plan.VMs.Notes {
+			fmt.Fprintln(r.t.out, r.style.wrapped(r.style.warn("!"), note.String(), "", r.style.warn))
+		}
 		for _, line := range r.plan.VMs.RestartLines() {
 			fmt.Fprintln(r.t.out, r.style.wrapped(r.style.warn("!"), line, "", r.style.warn))
 		}

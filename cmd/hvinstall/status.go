@@ -310,11 +310,13 @@ func (p *statusScreen) vms(s *vmstore.Status) {
 		if !vm.Declared {
 			words = append(words, "not in the layout")
 		}
+		words = append(words, vm.Troubles...)
 		words = append(words, vm.Differs...)
 		if vm.Restart != "" {
 			words = append(words, vm.Restart)
 		}
-		p.row(len(vm.Differs) == 0 && vm.Restart == "", vm.Name, strings.Join(words, ", "))
+		words = append(words, vm.Notes...)
+		p.row(len(vm.Differs)+len(vm.Troubles) == 0 && vm.Restart == "", vm.Name, strings.Join(words, ", "))
 	}
 }
 
