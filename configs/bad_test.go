@@ -39,6 +39,19 @@ func inVM(rest string) string {
 func vmOf(rest string) string { return "libvirt_vms: [{name: a, " + rest + "}]" }
 
 var badLayouts = []badLayout{
+	// network.open_ports
+	{"port without protocol", inNetwork("open_ports: [8080]"), "is a number, not text", false},
+	{"port as ss has it", inNetwork("open_ports: [':8080']"), "not a protocol and its port", false},
+	{"port with the protocol last", inNetwork("open_ports: [8080/tcp]"), "the protocol comes first: tcp/8080", false},
+	{"port of another protocol", inNetwork("open_ports: [sctp/8080]"), "not a protocol and its port", false},
+	{"port 0", inNetwork("open_ports: [tcp/0]"), "0 is no port", true},
+	{"port 65536", inNetwork("open_ports: [udp/65536]"), "65536 is no port", true},
+	{"port range downwards", inNetwork("open_ports: [tcp/90-80]"), "goes downwards", true},
+	{"port of ssh", inNetwork("open_ports: [tcp/22]"), "open already: ssh", true},
+	{"port of NFS in a range", inNetwork("open_ports: [tcp/2000-3000]"), "the clients of the exports alone", true},
+	{"port twice", inNetwork("open_ports: [tcp/80-90, tcp/90]"), "tcp/90 is open already by tcp/80-90", true},
+	{"port that ends a rule", inNetwork(`open_ports: ["tcp/80 accept; tcp dport 1-65535"]`), "not a protocol and its port", false},
+
 	// hostname, seed
 	{"no hostname", "hostname:", "hostname has no value", false},
 	{"hostname missing", "hostname_: h", "the layout lacks hostname", false},

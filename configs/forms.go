@@ -65,6 +65,7 @@ var forms = sync.OnceValue(func() map[string]*compiled {
 		"cidr":          {pattern: `[0-9A-Fa-f.:]+/[0-9]{1,3}`, what: "a network such as 192.168.1.0/24", example: "192.168.1.0/24", more: checkNetwork, fix: fixNetwork},
 		"address":       {pattern: `[0-9A-Fa-f.:]+/[0-9]{1,3}`, what: "an address with its prefix length such as 192.168.1.10/24", example: "192.168.1.10/24", more: checkAddress, fix: fixAddress},
 		"ip":            {pattern: `[0-9A-Fa-f.:]+`, what: "an IP address", example: "192.168.1.1", more: checkIP},
+		"port":          {pattern: `(?:tcp|udp)/[0-9]{1,5}(?:-[0-9]{1,5})?`, what: "a protocol and its port, such as tcp/8080 or udp/5000-5010", example: "tcp/8080", more: checkPort, fix: fixPort},
 		"domain":        {pattern: `(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?`, what: "a DNS domain such as lan or example.org", example: "lan"},
 		"owner":         {pattern: `[a-z_][a-z0-9_-]{0,31}|[0-9]{1,10}`, what: "a user or group name, or its number", more: checkOwner},
 		"mode":          {pattern: `0?[0-7]{3,4}`, what: "an octal mode such as 0755"},

@@ -141,6 +141,7 @@ type Network struct {
 	DNS       []string `yaml:"dns,omitempty" doc:"DNS servers" form:"ip" single:"true" example:"[192.168.1.1]"`
 	Domains   []string `yaml:"domains,omitempty" doc:"DNS search domains" form:"domain" single:"true" example:"[lan]"`
 	MTU       int      `yaml:"mtu,omitempty" doc:"default: the NIC's own" default:"=the NIC's own" min:"1280" max:"9216" example:"9000"`
+	OpenPorts []string `yaml:"open_ports,omitempty" doc:"ports of the host that the filter opens to everyone who reaches it, beside ssh and, for their clients, the NFS exports" form:"port" example:"[tcp/8080, udp/51820, tcp/9000-9010]"`
 }
 
 // NIC names a network card by interface name or by MAC.

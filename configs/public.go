@@ -20,7 +20,7 @@ const hiddenHash = "$y$hidden"
 var harmless = map[string]func(string) string{
 	"address": whole, "cidr": whole, "disk": whole, "domain": whole, "fat_name": whole, "file": whole, "hostname": whole,
 	"ifname": whole, "ip": whole, "keymap": whole, "lang": whole, "mac": whole, "mode": whole, "mount_option": whole,
-	"nfs_option": whole, "owner": whole, "path": whole, "pool": whole, "sha256": whole, "state_version": whole,
+	"nfs_option": whole, "owner": whole, "path": whole, "pool": whole, "port": whole, "sha256": whole, "state_version": whole,
 	"subvolume": whole, "text": whole, "timezone": whole, "usb_id": whole, "user": whole, "vfat_uuid": whole, "vm": whole,
 	"word":          whole,
 	"kernel_arg":    whole, // /proc/cmdline is everybody's

@@ -37,6 +37,22 @@ func (c *checker) validateNetwork() {
 	}
 	c.validateAddresses(n)
 	c.validateGateways(n, static)
+	c.validateOpenPorts(n)
+}
+
+func (c *checker) validateOpenPorts(n *Network) {
+	for i := range n.OpenPorts {
+		p, err := ParsePorts(n.OpenPorts[i])
+		if err != nil || !c.good(&n.OpenPorts[i]) {
+			continue
+		}
+		for j := range n.OpenPorts[:i] {
+			if q, err := ParsePorts(n.OpenPorts[j]); err == nil && c.good(&n.OpenPorts[j]) && p.Overlaps(q) {
+				c.fail(fields(&n.OpenPorts[i]), "keep one of them", "%s is open already by %s, %s", p, q, c.line(&n.OpenPorts[j]))
+				break
+			}
+		}
+	}
 }
 
 func (c *checker) validateAddresses(n *Network) {

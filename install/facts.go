@@ -5,6 +5,7 @@ import (
 
 	"hvinstall/disk"
 	"hvinstall/net/bridge"
+	"hvinstall/net/filter"
 	"hvinstall/vmstore"
 )
 
@@ -34,6 +35,7 @@ type Facts struct {
 	Modules        []string     `json:"modules,omitempty"`        // kernel modules of disk controllers and USB hosts
 	Disks          disk.Facts   `json:"disks"`
 	Network        bridge.Facts `json:"network"`
+	Filter         filter.Facts `json:"filter,omitzero"`
 
 	// LiveImage is the system image on the live medium, with the sum that the
 	// medium states for it; nil in another system.

@@ -4,6 +4,7 @@ import (
 	"hvinstall/configs"
 	"hvinstall/disk"
 	"hvinstall/net/bridge"
+	"hvinstall/net/filter"
 	"hvinstall/net/nfs"
 )
 
@@ -33,6 +34,31 @@ func (p *Plan) exports(in Input) {
 	if !p.isNixOS() { // there its modules serve them
 		p.NFS = &plan
 	}
+}
+
+// filter plans what of the host is reached from outside. A system that is not
+// an image's has a firewall of its own, or its owner wants none.
+func (p *Plan) filter(in Input) {
+	l := in.Layout
+	if l.OS == nil || l.OS.Image == nil {
+		return
+	}
+	var open, clients []string
+	if l.Network != nil {
+		open = l.Network.OpenPorts
+	}
+	if p.NFS != nil {
+		for _, e := range p.NFS.Exports {
+			clients = append(clients, e.Clients...)
+		}
+	}
+	plan, err := filter.MakePlan(open, clients, in.Facts.Filter, !p.Installing())
+	if err != nil {
+		p.refuse("filter", "network.open_ports", err.Error(), "see docs/layout.md")
+		return
+	}
+	p.Filter = &plan
+	p.Warnings = append(p.Warnings, plan.Warnings()...)
 }
 
 // exportPools are the pools as the exports know them.

@@ -14,6 +14,7 @@ import (
 	"hvinstall/crypt"
 	"hvinstall/disk"
 	"hvinstall/net/bridge"
+	"hvinstall/net/filter"
 	"hvinstall/net/nfs"
 	"hvinstall/osimage"
 	"hvinstall/step"
@@ -59,6 +60,7 @@ type Plan struct {
 	OS       *osimage.Plan  `json:"os,omitempty"`      // of an image host
 	Network  *bridge.Plan   `json:"network,omitempty"` // nil: the layout asks for no bridge
 	NFS      *nfs.Plan      `json:"nfs,omitempty"`     // nil: not ours to say
+	Filter   *filter.Plan   `json:"filter,omitempty"`  // nil: the system is not an image's
 	VMs      *vmstore.Plan  `json:"vms,omitempty"`     // nil: the layout has none
 	Refusals []step.Refusal `json:"refusals,omitempty"`
 	Warnings []string       `json:"warnings,omitempty"`
@@ -86,6 +88,7 @@ func Make(in Input) Plan {
 	if p.Has(PartNet) {
 		p.network(in)
 		p.exports(in)
+		p.filter(in)
 	}
 	if p.Has(PartVMs) {
 		p.vms(in)

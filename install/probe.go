@@ -13,6 +13,7 @@ import (
 	"hvinstall/disk"
 	"hvinstall/host"
 	"hvinstall/net/bridge"
+	"hvinstall/net/filter"
 	"hvinstall/osimage"
 	"hvinstall/osimage/nixos"
 
@@ -63,6 +64,9 @@ func Probe(ctx context.Context) (Facts, error) {
 		}
 		return nil
 	})
+	if !f.Live {
+		f.Filter = filter.Probe("/", "/proc")
+	}
 	if err := side.Wait(); err != nil {
 		return Facts{}, err
 	}

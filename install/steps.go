@@ -8,6 +8,7 @@ import (
 	"hvinstall/crypt"
 	"hvinstall/host"
 	"hvinstall/net/bridge"
+	"hvinstall/net/filter"
 	"hvinstall/net/nfs"
 	"hvinstall/osimage"
 	"hvinstall/step"
@@ -65,8 +66,15 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 			Root: p.Root, Live: !p.Installing(), Timeout: env.NetTimeout, Guard: []string{env.Binary, GuardCommand},
 		}), unpacked)
 	}
+	// The filter before the exports: nobody gets in between.
+	filtered := unpacked
+	if p.Filter != nil && p.Has(PartNet) {
+		closing := p.Filter.Steps(filter.Env{Root: p.Root, Live: !p.Installing()})
+		add(closing, unpacked)
+		filtered = append(slices.Clone(unpacked), ids(closing)...)
+	}
 	if p.NFS != nil && p.Has(PartNet) {
-		add(p.NFS.Steps(nfs.Env{Root: p.Root, Live: !p.Installing()}), unpacked)
+		add(p.NFS.Steps(nfs.Env{Root: p.Root, Live: !p.Installing()}), filtered)
 	}
 	if p.VMs != nil && p.Has(PartVMs) {
 		after := mounted

@@ -51,6 +51,7 @@ func (p *Plan) system(in Input) {
 		refusals = slices.DeleteFunc(refusals, func(r step.Refusal) bool { return r.Code == "image-sum" })
 	}
 	p.Refusals = append(p.Refusals, refusals...)
+	p.Warnings = append(p.Warnings, plan.Warnings()...)
 }
 
 // mounts are the lines of fstab, / first.

@@ -41,7 +41,9 @@ func (p Plan) Steps(env Env) []step.Step {
 		editStep(env.Root, "os/units", "write the scrub timers", unpacked, p.unitEdits()...),
 		binaryStep(env, unpacked),
 		editStep(env.Root, "os/plan", "keep the plan on the host", unpacked, p.ownEdits()...),
-		p.servicesStep(env, []string{"os/units"}),
+		sshStep(env, unpacked),
+		silentStep(env, unpacked),
+		p.servicesStep(env, []string{"os/units", "os/ssh", "os/silent"}),
 	}
 	var all []string
 	for _, s := range steps {

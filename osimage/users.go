@@ -54,7 +54,10 @@ func (p Plan) userLines() []string {
 		if len(u.Keys) == 1 {
 			line = u.Name + ": 1 SSH key"
 		}
-		if u.hash != "" {
+		switch {
+		case u.hash != "" && len(u.Keys) == 0:
+			line += ", a password for the console"
+		case u.hash != "":
 			line += ", a password"
 		}
 		if len(u.Groups) > 0 {
@@ -66,6 +69,23 @@ func (p Plan) userLines() []string {
 		lines = append(lines, line)
 	}
 	return lines
+}
+
+// Warnings is what a person should know of the accounts beforehand: a host
+// whose people have passwords alone is reached at its console alone.
+func (p Plan) Warnings() []string {
+	var names []string
+	for _, u := range p.Users {
+		if len(u.Keys) > 0 {
+			return nil
+		}
+		names = append(names, u.Name)
+	}
+	if len(names) == 0 {
+		return nil // refused
+	}
+	return []string{fmt.Sprintf("ssh takes keys alone, and the layout has none for %s: they log in at the console, or by a key that is in their authorized_keys already; add ssh_authorized_keys",
+		strings.Join(names, ", "))}
 }
 
 // accountFiles are written in this order: a name is in passwd only when

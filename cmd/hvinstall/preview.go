@@ -39,6 +39,7 @@ func writePreview(w io.Writer, s style, plan install.Plan) {
 	if plan.Has(install.PartNet) {
 		p.network()
 		p.exports()
+		p.openPorts()
 	}
 	if plan.Has(install.PartVMs) {
 		p.vms()
@@ -352,6 +353,23 @@ func (p preview) exports() {
 		fmt.Fprintf(p.out, "  %s\n", p.bold(e.Path))
 		p.row("", fmt.Sprintf("to %s (%s)", strings.Join(e.Clients, ", "), strings.Join(append(slices.Clone(e.Options), e.Squash), ", ")))
 	}
+}
+
+// openPorts is what of the host itself is reached from outside.
+func (p preview) openPorts() {
+	f := p.plan.Filter
+	if f == nil {
+		return
+	}
+	p.heading("OPEN PORTS")
+	p.row("ssh", "tcp/22, by key alone")
+	if len(f.NFS) > 0 {
+		p.row("NFS", "tcp/2049 from "+strings.Join(f.NFS, ", "))
+	}
+	if len(f.Open) > 0 {
+		p.row("open_ports", strings.Join(f.Open, ", "))
+	}
+	p.row("all else", "dropped, by IPv4 and IPv6, but ICMP; VMs on the bridge are not filtered")
 }
 
 func (p preview) vms() {

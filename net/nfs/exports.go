@@ -55,8 +55,11 @@ func escape(path string) string {
 }
 
 // confText makes the server speak NFSv4 alone: one port, which the filter
-// covers. NFSv3 needs rpcbind, mountd, statd and lockd reachable as well.
+// covers. NFSv3 needs rpcbind, mountd, statd and lockd reachable as well. It is
+// for mountd, too: with neither version 2 nor 3 it opens no port, and answers
+// the kernel alone.
 const confText = header + `[nfsd]
+vers2=n
 vers3=n
 vers4=y
 udp=n

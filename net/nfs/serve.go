@@ -55,6 +55,9 @@ func (p Plan) unserved(ctx context.Context) (string, error) {
 		if served, err := speaksV3(); err != nil || served {
 			return "the server still speaks NFSv3", err
 		}
+		if mountdListens() {
+			return "rpc.mountd listens, as for NFSv3", nil
+		}
 	}
 	return p.etabDiffers()
 }
@@ -79,6 +82,9 @@ func speaksV3() (bool, error) {
 	}
 	return strings.Contains(string(text), "+3"), nil // "-2 -3 +4 +4.1 +4.2"
 }
+
+// mountdListens: it was started without confText.
+func mountdListens() bool { return host.Listens("/proc", "rpc.mountd") }
 
 func systemdRuns() bool {
 	_, err := os.Stat("/run/systemd/system")
@@ -218,10 +224,11 @@ func (p Plan) serve(ctx context.Context, report step.Reporter) error {
 	if !running {
 		return run("systemctl", "start", serverUnit)
 	}
-	// The versions of NFS are read only when the server starts.
-	if v3, err := speaksV3(); err != nil || !v3 {
+	// The versions of NFS are read only when the server and mountd start.
+	v3, err := speaksV3()
+	if err != nil || !v3 && !mountdListens() {
 		return err
 	}
 	report.Warn("the NFS server is restarted to speak NFSv4 alone; clients wait up to 90 s")
-	return run("systemctl", "restart", serverUnit)
+	return run("systemctl", "restart", "nfs-mountd.service", serverUnit)
 }
