@@ -20,7 +20,7 @@ func configurationNix(in Input) (string, error) {
 	if len(in.Exports) > 0 {
 		own = append(own, "./nfs.nix")
 	}
-	own = append(own, "./libvirtd.nix", "./hvinstall.nix")
+	own = append(own, "./firewall.nix", "./libvirtd.nix", "./hvinstall.nix")
 	if len(n.Options) > 0 {
 		own = append(own, "./options.nix")
 	}
@@ -42,8 +42,6 @@ func configurationNix(in Input) (string, error) {
 	body = append(body, locale(l.Locale)...)
 	body = append(body, users(in)...)
 	body = append(body,
-		after(set("services.openssh.enable", true)),
-		set("services.openssh.settings.PasswordAuthentication", false, "Keys only: the console stays open to passwords."),
 		after(set("nix.settings.experimental-features", texts("nix-command", "flakes"), "For nixos-rebuild switch --flake on the host itself.")),
 		after(set("system.stateVersion", in.Release,
 			"The release that the host's state began with; not the release it runs. Never changed by an update.",

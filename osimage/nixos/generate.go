@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"hvinstall/configs"
 )
 
 // DefaultRelease is followed where neither the layout nor the machine names
@@ -36,6 +38,7 @@ func Generate(in Input) ([]File, error) {
 	if len(in.Exports) > 0 {
 		add("nfs.nix", nfsNix(in))
 	}
+	add("firewall.nix", firewallNix(in))
 	add("libvirtd.nix", libvirtdNix(in))
 	add("hvinstall.nix", hvinstallNix(in))
 	if len(in.Layout.OS.NixOS.Options) > 0 {
@@ -119,6 +122,12 @@ func check(in Input) error {
 		must(ifname.MatchString(l.Network.Bridge), "the bridge name %q is no interface name", l.Network.Bridge)
 		must(in.NIC.Name == "" || ifname.MatchString(in.NIC.Name), "the NIC name %q is no interface name", in.NIC.Name)
 		must(in.NIC.Name != "" || in.NIC.MAC != "", "no NIC is known for the bridge; name it in network.nic, or run on the machine (or with --facts)")
+	}
+	if l.Network != nil {
+		for _, text := range l.Network.OpenPorts {
+			_, err := configs.ParsePorts(text)
+			must(err == nil, "network.open_ports: %q is no protocol and port", text)
+		}
 	}
 	for _, e := range in.Exports {
 		for _, c := range e.Clients {

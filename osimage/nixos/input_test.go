@@ -93,7 +93,7 @@ func variants() map[string]Input {
 	grub.Layout.OS.NixOS.SystemdInitrd = no()
 	grub.Layout.OS.NixOS.Imports, grub.Layout.OS.NixOS.Options = nil, nil
 	grub.Layout.Network = &configs.Network{Bridge: "lan", NIC: configs.NIC{MAC: "3c:7c:3f:12:34:56"}, DHCP: no(), MTU: 9000,
-		Addresses: []string{"192.168.1.10/24", "fd00::10/64"}, Gateway: []string{"192.168.1.1", "fd00::1"}, DNS: []string{"192.168.1.1"}, Domains: []string{"lan"}}
+		Addresses: []string{"192.168.1.10/24", "fd00::10/64"}, Gateway: []string{"192.168.1.1", "fd00::1"}, DNS: []string{"192.168.1.1"}, Domains: []string{"lan"}, OpenPorts: []string{"tcp/8080", "udp/51820", "tcp/9000-9010"}}
 	grub.Layout.DefaultBridge = "lan"
 	grub.NIC = NIC{MAC: "3c:7c:3f:12:34:56", ByMAC: true}
 	grub.Facts = Facts{CPUVendor: "intel"}

@@ -1,6 +1,6 @@
 // Package nixos is the NixOS side of the operating system: the modules of a
 // host (configuration.nix, hardware-configuration.nix, luks.nix, network.nix,
-// nfs.nix, libvirtd.nix, hvinstall.nix, disko.nix, users/<name>.nix and a
+// nfs.nix, firewall.nix, libvirtd.nix, hvinstall.nix, disko.nix, users/<name>.nix and a
 // flake.nix for who has none), and the install by nixos-install.
 //
 // Generate is pure: values in, file contents out. Writing them down touches

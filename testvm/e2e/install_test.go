@@ -24,6 +24,7 @@ func TestHost(t *testing.T) {
 	if err := spechost.Images(t.Context(), images); err != nil {
 		t.Fatal(err)
 	}
+	scannerIn(t, images)
 	m.serve(t, images)
 	m.writeLive(t, "", map[string]string{"layout.yaml": spechost.Layout + spechost.VMs})
 
@@ -36,6 +37,7 @@ func TestHost(t *testing.T) {
 		c.healthy("vmstore", "bulk")
 		c.restsTheAppliance()
 		c.isAsTheLayoutWants()
+		c.nobodyGetsIn()
 		c.bringsAnotherKernel()
 		c.powerOff()
 	})

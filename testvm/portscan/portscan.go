@@ -23,8 +23,21 @@ import (
 // Result is what answered.
 type Result struct {
 	TCP    []uint16 `json:"tcp"`    // ports that are open
-	Closed []uint16 `json:"closed"` // TCP ports that answered that nobody listens
+	Closed []Range  `json:"closed"` // TCP ports that answered that nobody listens
 	UDP    []uint16 `json:"udp"`    // ports that answered, be it that nobody listens
+}
+
+// Range is the ports from First to Last: all closed ports of an open host are
+// many.
+type Range struct{ First, Last uint16 }
+
+// Count is how many ports answered that nobody listens.
+func (r Result) Count() int {
+	n := 0
+	for _, c := range r.Closed {
+		n += int(c.Last) - int(c.First) + 1
+	}
+	return n
 }
 
 // UDPPorts are those of services that may be found on a host: DNS, DHCP, TFTP,
@@ -63,7 +76,7 @@ func Scan(ctx context.Context, target netip.Addr) (Result, error) {
 		}
 		s.answers(open, closed, 500)
 	}
-	return Result{TCP: sorted(open), Closed: sorted(closed), UDP: udp(target)}, nil
+	return Result{TCP: sorted(open), Closed: ranges(sorted(closed)), UDP: udp(target)}, nil
 }
 
 func sorted(ports map[uint16]bool) []uint16 {
@@ -72,6 +85,18 @@ func sorted(ports map[uint16]bool) []uint16 {
 		all = append(all, p)
 	}
 	slices.Sort(all)
+	return all
+}
+
+func ranges(ports []uint16) []Range {
+	all := []Range{}
+	for _, p := range ports {
+		if n := len(all); n > 0 && all[n-1].Last+1 == p {
+			all[n-1].Last = p
+		} else {
+			all = append(all, Range{p, p})
+		}
+	}
 	return all
 }
 

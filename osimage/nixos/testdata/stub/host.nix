@@ -4,7 +4,9 @@
 let
   lib = import ./lib.nix { inherit release; };
   evaluated = import ./eval.nix {
-    inherit lib modules;
+    inherit lib;
+    # A host with iptables has a module of its owner's that says so.
+    modules = modules ++ (if nftables then [ ] else [{ networking.nftables.enable = false; }]);
     options = import ./options.nix { inherit systemdInitrd nftables; };
     specialArgs = {
       pkgs = import ./pkgs.nix;

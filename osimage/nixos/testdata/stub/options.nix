@@ -27,6 +27,7 @@ let
     script = option lines;
     serviceConfig = option (attrsOf unitValue);
     restartIfChanged = option bool;
+    enable = option bool;
   };
   pathUnit = unit // { pathConfig = option (attrsOf unitValue); };
 
@@ -114,11 +115,19 @@ in
 
   # services/networking/firewall-{nftables,iptables}.nix, nftables.nix
   networking.nftables.enable = with_ bool nftables;
+  networking.firewall.enable = with_ bool true;
+  networking.firewall.allowedTCPPorts = option (listOf port);
+  networking.firewall.allowedUDPPorts = option (listOf port);
+  networking.firewall.allowedTCPPortRanges = option (listOf (attrsOf port));
+  networking.firewall.allowedUDPPortRanges = option (listOf (attrsOf port));
   networking.firewall.extraInputRules = with_ lines "";
   networking.firewall.extraCommands = with_ lines "";
   # services/network-filesystems/nfsd.nix
   services.nfs.server.enable = option bool;
   services.nfs.server.exports = option lines;
+  # tasks/filesystems/nfs.nix, services/networking/rpcbind.nix
+  services.nfs.settings = option (attrsOf (attrsOf anything));
+  services.rpcbind.enable = option bool;
 
   # virtualisation/libvirtd.nix
   virtualisation.libvirtd.enable = option bool;
@@ -153,6 +162,8 @@ in
   services.openssh.settings = option (attrsOf anything);
   nix.settings = option (attrsOf anything);
   system.stateVersion = option (matching "[0-9]{2}\\.[0-9]{2}");
+  # system/etc/etc.nix
+  environment.etc = option (attrsOf (submodule { text = option (nullOr lines); }));
   environment.systemPackages = option (listOf package);
   services.tailscale.enable = option bool;
   services.tailscale.port = option port;

@@ -1,0 +1,89 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"hvinstall/testvm/portscan"
+	"hvinstall/testvm/spechost"
+)
+
+// scannerIn builds the port scanner into the folder that the machine's server
+// serves.
+func scannerIn(t *testing.T, folder string) {
+	t.Helper()
+	build := exec.Command("go", "build", "-o", filepath.Join(folder, "scan"), "hvinstall/testvm/portscan/scan")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("building the scanner: %v\n%s", err, out)
+	}
+}
+
+// nobodyGetsIn asks every port of the installed host from a neighbour on its
+// bridge: a network namespace, which the host's filter knows as it knows a VM
+// or a machine on the LAN.
+func (c console) nobodyGetsIn() {
+	c.t.Helper()
+	c.run("curl -sSfo /root/scan " + spechost.ServerURL + "/scan && chmod +x /root/scan")
+	c.run("ip netns add peer; ip link add lanpeer type veth peer name eth0 netns peer; ip link set lanpeer master br0 up; " +
+		"ip -n peer link set eth0 up; ip -n peer link set lo up; ip -n peer addr add 192.168.1.77/24 dev eth0; ip -n peer addr add 172.16.5.1/24 dev eth0; " +
+		"ip addr add 172.16.5.2/24 dev br0")
+	c.run("timeout 30 sh -c 'until ip netns exec peer ping -qc1 -W1 192.168.1.15; do :; done' >/dev/null")
+	linkLocal := strings.TrimSpace(c.run("ip -6 -br addr show dev br0 scope link | grep -o 'fe80[^/ ]*'")) + "%eth0"
+
+	for _, who := range []struct {
+		what, address string
+		open          []uint16
+	}{
+		{"a client of the exports", "192.168.1.15", []uint16{22, 2049}},
+		{"somebody else", "172.16.5.2", []uint16{22}},
+		{"by IPv6", linkLocal, []uint16{22}},
+	} {
+		r := c.scan(who.address)
+		if !slices.Equal(r.TCP, who.open) || len(r.Closed) > 0 || len(r.UDP) > 0 {
+			c.t.Errorf("%s reaches TCP %v, want %v; nobody listens and TCP %v and UDP %v answer, want none", who.what, r.TCP, who.open, r.Closed, r.UDP)
+		}
+	}
+	listens := c.run("ss -Hltunp; ss -Hlwnp")
+	for _, service := range []string{"rpcbind", "rpc.mountd", "rpc.statd", ":111 ", ":5355 ", ":5353 "} {
+		if strings.Contains(listens, service) {
+			c.t.Errorf("%s listens:\n%s", service, listens)
+		}
+	}
+	c.has("ssh takes no password", "ip netns exec peer ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes "+spechost.User+"@192.168.1.15 2>&1; true", "Permission denied (publickey).")
+	c.has("status finds no difference", "hvinstall status", "Everything is as the layout wants it.")
+
+	// What was opened by hand is seen, and undone.
+	c.run("nft insert rule inet hvinstall input tcp dport 1-65535 accept")
+	if r := c.scan("192.168.1.15"); r.Count()+len(r.TCP) != 65535 {
+		c.t.Errorf("the scanner sees only %d ports of an open host", r.Count()+len(r.TCP))
+	}
+	c.has("status shows the difference", "hvinstall status", "the loaded filter is not the layout's")
+	c.run("sed -i 's/^network: {/network: {open_ports: [tcp\\/8080], /' /etc/hvinstall/layout.yaml && hvinstall --plan /etc/hvinstall/layout.yaml --yes")
+	if r := c.scan("192.168.1.15"); !slices.Equal(r.TCP, []uint16{22, 2049}) || !slices.Equal(r.Closed, []portscan.Range{{First: 8080, Last: 8080}}) {
+		c.t.Errorf("with tcp/8080 opened, TCP %v are open and %v reached, want 22 and 2049, and 8080", r.TCP, r.Closed)
+	}
+	c.run("nft flush ruleset; systemctl restart nftables.service")
+	c.has("nftables.service brings the filter back", "nft list table inet hvinstall", "policy drop")
+	c.run("systemctl stop nftables.service; hvinstall --plan /etc/hvinstall/layout.yaml --yes; ip netns del peer; ip addr del 172.16.5.2/24 dev br0")
+}
+
+func (c console) scan(address string) portscan.Result {
+	c.t.Helper()
+	out, code := c.shell(10*time.Minute, fmt.Sprintf("ip netns exec peer /root/scan %s", address))
+	line := out[max(0, strings.Index(out, "{")):]
+	var r portscan.Result
+	if err := json.Unmarshal([]byte(strings.TrimSpace(line)), &r); err != nil || code != 0 {
+		c.t.Fatalf("the scan of %s: exit code %d, %v\n%.2000s", address, code, err, out)
+	}
+	return r
+}
