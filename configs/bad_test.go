@@ -39,6 +39,20 @@ func inVM(rest string) string {
 func vmOf(rest string) string { return "libvirt_vms: [{name: a, " + rest + "}]" }
 
 var badLayouts = []badLayout{
+	// doors
+	{"libvirt for root", "libvirtd: {users: [root]}", "root is an account of the system's own", true},
+	{"libvirt for QEMU", "libvirtd: {users: [libvirt-qemu]}", "libvirt-qemu is an account of the system's own", true},
+	{"libvirt for a service", "libvirtd: {users: [_chrony]}", "_chrony is an account of the system's own", true},
+	{"libvirt unverified", "libvirt_uri: 'qemu+tls://h/system?no_verify=1'", "with no_verify", true},
+	{"libvirt unverified by 2", "libvirt_uri: 'qemu+tls://h/system?no_verify=2'", "with no_verify", true},
+	{"libvirt unverified by 01", "libvirt_uri: 'qemu+tls://h/system?a=b&no_verify=01'", "with no_verify", true},
+	{"libvirt unverified by %31", "libvirt_uri: 'qemu+tls://h/system?no_verify=%31'", "with no_verify", true},
+	{"libvirt unverified by nothing", "libvirt_uri: 'qemu+tls://h/system?no_verify'", "with no_verify", true},
+	{"libvirt unverified the second time", "libvirt_uri: 'qemu+tls://h/system?no_verify=0&no_verify=1'", "with no_verify", true},
+	{"libvirt unverified, name escaped", "libvirt_uri: 'qemu+tls://h/system?no%5Fverify=1'", "with no_verify", true},
+	{"libvirt query unreadable", "libvirt_uri: 'qemu+tls://h/system?no_verify=%zz'", "cannot be read", true},
+	{"NFS for a star", inExport("clients: ['*']"), "not a network", false},
+
 	// network.open_ports
 	{"port without protocol", inNetwork("open_ports: [8080]"), "is a number, not text", false},
 	{"port as ss has it", inNetwork("open_ports: [':8080']"), "not a protocol and its port", false},

@@ -249,3 +249,12 @@ func TestForms(t *testing.T) {
 	check("boot_delay", vm.BootDelay.String(), "1m30s")
 	check("user_data", vm.CloudInit.UserData, "#cloud-config\nruncmd: [echo \"{{ ds.meta_data }}\"]\n")
 }
+
+// TestVerifiedLibvirt: what leaves the server's certificate checked is taken.
+func TestVerifiedLibvirt(t *testing.T) {
+	for _, uri := range []string{"qemu+tls://h/system", "qemu+tls://h/system?no_verify=0", "qemu+ssh://h/system?keyfile=/root/a%20b"} {
+		if _, err := Load("a.yaml", []byte("hostname: h\nlibvirt_uri: '"+uri+"'\n")); err != nil {
+			t.Errorf("%s: %v", uri, err)
+		}
+	}
+}

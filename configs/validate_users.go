@@ -49,10 +49,18 @@ func (c *checker) validateUsers() {
 		if slices.Contains(c.l.Libvirtd.Users[:i], *user) {
 			c.fail(fields(user), "", "%s is given already", *user)
 		}
+		if isSystemAccount(*user) {
+			hint := "name people; who may use libvirt is root on this host"
+			if *user == "root" {
+				hint = "root needs no group: remove the entry"
+			}
+			c.fail(fields(user), hint, "%s is an account of the system's own", *user)
+			continue
+		}
 		// Only a system that is made from an image has no other accounts than
 		// those given here.
 		if os := c.l.OS; os != nil && os.Image != nil && len(names) > 0 && !c.failed[&c.l.Users] &&
-			*user != "root" && !slices.Contains(names, *user) {
+			!slices.Contains(names, *user) {
 			hint := "add it to users"
 			if near := nearest(*user, names); near != "" {
 				hint = "did you mean " + near + "?"

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"net/url"
 	"path"
 	"regexp"
 	"slices"
@@ -15,10 +16,7 @@ func (c *checker) validateVMs() {
 		c.fail(fields(&c.l.VMStoreRoot), "for example /mnt/vmstore", "libvirt_vmstore_root %s does not lie below /mnt, /srv or /var/lib", root)
 	}
 	if c.good(&c.l.URI) {
-		if _, query, _ := strings.Cut(c.l.URI, "?"); slices.Contains(strings.Split(query, "&"), "no_verify=1") {
-			c.fail(fields(&c.l.URI), "put the CA that signed the server's certificate into /etc/pki/CA/cacert.pem, and remove no_verify",
-				"with no_verify=1 whoever answers gets the VMs and their secrets")
-		}
+		c.validateURI()
 	}
 	seen := seenInVMs{names: map[string]*string{}, macs: map[string]*VM{}, usb: map[string]*VM{}, files: map[string]*VM{}}
 	for i := range c.l.VMs {
@@ -40,6 +38,24 @@ func (c *checker) validateVMs() {
 		}
 		c.validateVM(vm)
 		c.validateShared(vm, &seen)
+	}
+}
+
+// validateURI reads the query as libvirt does: names in any place, values by
+// their percent signs, and every number but 0 switches verification off. What
+// cannot be read is not guessed at.
+func (c *checker) validateURI() {
+	_, query, _ := strings.Cut(c.l.URI, "?")
+	values, err := url.ParseQuery(strings.ReplaceAll(query, ";", "&"))
+	if err != nil {
+		c.fail(fields(&c.l.URI), "write it as qemu+tls://host/system", "the query of libvirt_uri cannot be read")
+		return
+	}
+	for name, all := range values {
+		if strings.EqualFold(name, "no_verify") && slices.ContainsFunc(all, func(v string) bool { return v != "0" }) {
+			c.fail(fields(&c.l.URI), "put the CA that signed the server's certificate into /etc/pki/CA/cacert.pem, and remove no_verify",
+				"with no_verify whoever answers gets the VMs and their secrets")
+		}
 	}
 }
 

@@ -351,7 +351,15 @@ func (p preview) exports() {
 	p.heading("NFS EXPORTS")
 	for _, e := range p.plan.NFS.Exports {
 		fmt.Fprintf(p.out, "  %s\n", p.bold(e.Path))
-		p.row("", fmt.Sprintf("to %s (%s)", strings.Join(e.Clients, ", "), strings.Join(append(slices.Clone(e.Options), e.Squash), ", ")))
+		clients := e.ClientsInWords()
+		var colour func(string) string
+		if !slices.Equal(clients, e.Clients) {
+			colour = p.danger
+		}
+		p.painted("", fmt.Sprintf("to %s (%s)", strings.Join(clients, ", "), strings.Join(append(slices.Clone(e.Options), e.Squash), ", ")), colour)
+		if e.Squash == "no_root_squash" {
+			p.painted("", "no_root_squash: whoever is root on a client is root in it", p.warn)
+		}
 	}
 }
 
@@ -364,12 +372,20 @@ func (p preview) openPorts() {
 	p.heading("OPEN PORTS")
 	p.row("ssh", "tcp/22, by key alone")
 	if len(f.NFS) > 0 {
-		p.row("NFS", "tcp/2049 from "+strings.Join(f.NFS, ", "))
+		p.row("NFS", "tcp/2049 from "+strings.Join(f.NFS, ", ")+everyone(f.NFS))
 	}
 	if len(f.Open) > 0 {
 		p.row("open_ports", strings.Join(f.Open, ", "))
 	}
 	p.row("all else", "dropped, by IPv4 and IPv6, but ICMP; VMs on the bridge are not filtered")
+}
+
+// everyone says what a network of all addresses is.
+func everyone(networks []string) string {
+	if slices.Contains(networks, "0.0.0.0/0") || slices.Contains(networks, "::/0") {
+		return ": EVERYONE who reaches this host"
+	}
+	return ""
 }
 
 func (p preview) vms() {

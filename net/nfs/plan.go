@@ -155,10 +155,35 @@ func (p Plan) Lines() []string {
 	var lines []string
 	for _, e := range p.Exports {
 		lines = append(lines,
-			fmt.Sprintf("%-*s  to %s", width, e.Path, strings.Join(e.Clients, ", ")),
+			fmt.Sprintf("%-*s  to %s", width, e.Path, strings.Join(e.ClientsInWords(), ", ")),
 			fmt.Sprintf("%-*s  %s; %s", width, "", strings.Join(e.Options, ","), e.squashInWords()))
 	}
 	return lines
+}
+
+// ClientsInWords are the clients, and what a network is that looks like others
+// and is not: one that nobody knows the people of.
+func (e Export) ClientsInWords() []string {
+	var words []string
+	for _, c := range e.Clients {
+		words = append(words, clientInWords(c))
+	}
+	return words
+}
+
+func clientInWords(client string) string {
+	n, err := netip.ParsePrefix(client)
+	switch {
+	case err != nil:
+		return client
+	case n.Bits() == 0 && n.Addr().Is4():
+		return client + " (EVERYONE who reaches this host by IPv4)"
+	case n.Bits() == 0:
+		return client + " (EVERYONE who reaches this host by IPv6)"
+	case n.Addr().IsPrivate(), n.Bits() > 8 && n.Addr().Is4(), n.Bits() > 16 && n.Addr().Is6():
+		return client
+	}
+	return client + " (A LARGE PART of the Internet)"
 }
 
 func (e Export) squashInWords() string {

@@ -177,3 +177,16 @@ func TestOwnersAreTheTargets(t *testing.T) {
 		}
 	}
 }
+
+// TestEveryoneIsNamed: a network that is no network is not shown as one.
+func TestEveryoneIsNamed(t *testing.T) {
+	for client, want := range map[string]string{
+		"0.0.0.0/0": "EVERYONE", "::/0": "EVERYONE", "0.0.0.0/1": "LARGE PART", "2000::/3": "LARGE PART", "64.0.0.0/2": "LARGE PART",
+		"10.0.0.0/8": "", "192.168.1.0/24": "", "100.64.0.0/10": "", "fd00::/8": "", "2a02:1234::/32": "", "203.0.113.7/32": "",
+	} {
+		got := Export{Clients: []string{client}}.ClientsInWords()[0]
+		if !strings.HasPrefix(got, client) || !strings.Contains(got, want) || (want == "") != (got == client) {
+			t.Errorf("%s is shown as %q, want %q in it", client, got, want)
+		}
+	}
+}
