@@ -6,6 +6,7 @@ import (
 	"hvinstall/disk"
 	"hvinstall/net/bridge"
 	"hvinstall/net/filter"
+	"hvinstall/osimage"
 	"hvinstall/vmstore"
 )
 
@@ -36,6 +37,8 @@ type Facts struct {
 	Disks          disk.Facts   `json:"disks"`
 	Network        bridge.Facts `json:"network"`
 	Filter         filter.Facts `json:"filter,omitzero"`
+	// Accounts are those of the installed host that is looked at.
+	Accounts osimage.AccountFacts `json:"accounts,omitzero"`
 
 	// LiveImage is the system image on the live medium, with the sum that the
 	// medium states for it; nil in another system.

@@ -66,6 +66,7 @@ func Probe(ctx context.Context) (Facts, error) {
 	})
 	if !f.Live {
 		f.Filter = filter.Probe("/", "/proc")
+		f.Accounts = osimage.ProbeAccounts("/")
 	}
 	if err := side.Wait(); err != nil {
 		return Facts{}, err

@@ -45,6 +45,9 @@ func (p *Plan) system(in Input) {
 		sum = image.SHA256
 	}
 	plan, refusals := osimage.MakePlan(values, sum)
+	if !p.Installing() {
+		plan.Taken, plan.Kept = plan.Access(in.Facts.Accounts)
+	}
 	p.OS = &plan
 	if !p.Installing() {
 		// The image is unpacked already, and is not looked at again.

@@ -16,62 +16,167 @@ type accounts struct{ passwd, shadow, group, gshadow string }
 // The range that Debian gives to people, see adduser.conf(5).
 const firstID, lastID = 1000, 59999
 
-// with returns the accounts with the users in them: missing ones are added, and
-// those that are there get what they lack. Nothing is taken away, but a root
-// without a password is locked.
-func (a accounts) with(users []UserPlan, now time.Time) (accounts, error) {
-	passwd, shadow := records(a.passwd), records(a.shadow)
-	group, gshadow := records(a.group), records(a.gshadow)
-	days := strconv.FormatInt(now.Unix()/86400, 10)
+// noLogin is the shell of an account that the layout no longer has.
+const noLogin = "/usr/sbin/nologin"
 
-	addGroup := func(name string, id int) {
-		group = append(group, []string{name, "x", strconv.Itoa(id), ""})
-		gshadow = append(gshadow, []string{name, "!", "", ""})
-	}
+// editing is the files while they are changed.
+type editing struct {
+	passwd, shadow, group, gshadow [][]string
+	days                           string // today, as shadow(5) counts
+}
+
+// with returns the accounts with the users in them, and what they then have of
+// the layout: missing users are added, those that are there get what they lack,
+// and what was given and is no longer asked for goes. What nobody gave stays,
+// but a root without a password is locked.
+func (a accounts) with(users []UserPlan, given Given, now time.Time) (accounts, Given, error) {
+	e := editing{records(a.passwd), records(a.shadow), records(a.group), records(a.gshadow), strconv.FormatInt(now.Unix()/86400, 10)}
 	// An image's root without a password would let anybody at the console in.
-	if root := find(shadow, "root"); root != nil && field(root, 1) == "" {
+	if root := find(e.shadow, "root"); root != nil && field(root, 1) == "" {
 		root[1] = "*"
 	}
+	next := Given{}
 	for _, u := range users {
-		if find(passwd, u.Name) == nil {
-			id := freeID(passwd, group)
-			if id < 0 {
-				return a, fmt.Errorf("no free user ID for %s between %d and %d", u.Name, firstID, lastID)
-			}
-			gid := id
-			if g := find(group, u.Name); g != nil {
-				gid, _ = strconv.Atoi(field(g, 2))
-			} else {
-				addGroup(u.Name, id)
-			}
-			passwd = append(passwd, []string{u.Name, "x", strconv.Itoa(id), strconv.Itoa(gid), "", "/home/" + u.Name, "/bin/bash"})
+		g, err := e.give(u, given)
+		if err != nil {
+			return a, nil, err
 		}
-		s := find(shadow, u.Name)
-		if s == nil {
-			s = []string{u.Name, "!", days, "0", "99999", "7", "", "", ""}
-			shadow = append(shadow, s)
-		}
-		if u.hash != "" && len(s) > 2 && s[1] != u.hash {
-			s[1], s[2] = u.hash, days
-		}
-		for _, name := range u.Groups {
-			g := find(group, name)
-			if g == nil {
-				// A group that nobody made: one of the plan's own.
-				id := freeID(passwd, group)
-				if id < 0 {
-					return a, fmt.Errorf("no free group ID for %s", name)
-				}
-				addGroup(name, id)
-				g = find(group, name)
-			}
-			addMember(g, u.Name)
-			if gs := find(gshadow, name); gs != nil {
-				addMember(gs, u.Name)
-			}
+		next[u.Name] = g
+	}
+	for name, old := range given {
+		if _, wanted := next[name]; !wanted && find(e.passwd, name) != nil {
+			next[name] = e.takeBack(name, old)
 		}
 	}
-	return accounts{text(passwd), text(shadow), text(group), text(gshadow)}, nil
+	return accounts{text(e.passwd), text(e.shadow), text(e.group), text(e.gshadow)}, next, nil
+}
+
+// give makes an account what the plan says, and takes back from it what the
+// plan no longer says.
+func (e *editing) give(u UserPlan, given Given) (GivenUser, error) {
+	old := given[u.Name]
+	g := GivenUser{Made: old.Made || given == nil, Groups: u.Groups, PasswordSHA256: u.PasswordSHA256}
+	if find(e.passwd, u.Name) == nil {
+		g.Made = true
+		if err := e.add(u.Name); err != nil {
+			return g, err
+		}
+	}
+	s := find(e.shadow, u.Name)
+	if s == nil {
+		s = []string{u.Name, "!", e.days, "0", "99999", "7", "", "", ""}
+		e.shadow = append(e.shadow, s)
+	}
+	if old.Locked {
+		e.unlock(u.Name)
+	}
+	if len(s) > 2 {
+		switch {
+		case u.hash != "" && s[1] != u.hash:
+			s[1], s[2] = u.hash, e.days
+		case u.hash == "" && old.PasswordSHA256 != "" && sum([]byte(s[1])) == old.PasswordSHA256:
+			s[1], s[2] = "!", e.days
+		}
+	}
+	for _, name := range old.Groups {
+		if !slices.Contains(u.Groups, name) {
+			e.leave(u.Name, name)
+		}
+	}
+	for _, name := range u.Groups {
+		if err := e.join(u.Name, name); err != nil {
+			return g, err
+		}
+	}
+	return g, nil
+}
+
+// takeBack ends what a layout gave to an account that it no longer names. One
+// that hvinstall made is locked and not deleted: its files stay its own, and
+// nobody gets its number.
+func (e *editing) takeBack(name string, old GivenUser) GivenUser {
+	for _, group := range old.Groups {
+		e.leave(name, group)
+	}
+	s, p := find(e.shadow, name), find(e.passwd, name)
+	if old.PasswordSHA256 != "" && len(s) > 2 && sum([]byte(s[1])) == old.PasswordSHA256 {
+		s[1], s[2] = "!", e.days
+	}
+	if !old.Made || old.Locked {
+		return GivenUser{Made: old.Made, Locked: old.Locked}
+	}
+	if len(s) > 7 {
+		s[7] = "1" // expired since 1970: sshd, login and cron turn it away, whatever key it has
+		if !strings.HasPrefix(s[1], "!") {
+			s[1] = "!" + s[1]
+		}
+	}
+	if len(p) > 6 {
+		p[6] = noLogin
+	}
+	return GivenUser{Made: true, Locked: true}
+}
+
+// unlock undoes takeBack, for an account that the layout names again.
+func (e *editing) unlock(name string) {
+	s, p := find(e.shadow, name), find(e.passwd, name)
+	if len(s) > 7 && s[7] == "1" {
+		s[7] = ""
+	}
+	if len(s) > 1 && len(s[1]) > 1 {
+		s[1] = strings.TrimPrefix(s[1], "!")
+	}
+	if len(p) > 6 && p[6] == noLogin {
+		p[6] = "/bin/bash"
+	}
+}
+
+// add makes an account with a group of its own.
+func (e *editing) add(name string) error {
+	id := freeID(e.passwd, e.group)
+	if id < 0 {
+		return fmt.Errorf("no free user ID for %s between %d and %d", name, firstID, lastID)
+	}
+	gid := id
+	if g := find(e.group, name); g != nil {
+		gid, _ = strconv.Atoi(field(g, 2))
+	} else {
+		e.addGroup(name, id)
+	}
+	e.passwd = append(e.passwd, []string{name, "x", strconv.Itoa(id), strconv.Itoa(gid), "", "/home/" + name, "/bin/bash"})
+	return nil
+}
+
+func (e *editing) addGroup(name string, id int) {
+	e.group = append(e.group, []string{name, "x", strconv.Itoa(id), ""})
+	e.gshadow = append(e.gshadow, []string{name, "!", "", ""})
+}
+
+// join makes the user a member. A group that nobody made is one of the plan's
+// own.
+func (e *editing) join(user, name string) error {
+	g := find(e.group, name)
+	if g == nil {
+		id := freeID(e.passwd, e.group)
+		if id < 0 {
+			return fmt.Errorf("no free group ID for %s", name)
+		}
+		e.addGroup(name, id)
+		g = find(e.group, name)
+	}
+	addMember(g, user)
+	if gs := find(e.gshadow, name); gs != nil {
+		addMember(gs, user)
+	}
+	return nil
+}
+
+func (e *editing) leave(user, name string) {
+	for _, file := range [][][]string{e.group, e.gshadow} {
+		if r := find(file, name); len(r) == 4 {
+			r[3] = strings.Join(slices.DeleteFunc(members(r), func(m string) bool { return m == user }), ",")
+		}
+	}
 }
 
 // records splits a file into lines and those into fields.
@@ -112,10 +217,13 @@ func addMember(r []string, name string) {
 	if len(r) != 4 {
 		return
 	}
-	members := strings.FieldsFunc(r[3], func(c rune) bool { return c == ',' })
-	if !slices.Contains(members, name) {
-		r[3] = strings.Join(append(members, name), ",")
+	if m := members(r); !slices.Contains(m, name) {
+		r[3] = strings.Join(append(m, name), ",")
 	}
+}
+
+func members(r []string) []string {
+	return strings.FieldsFunc(field(r, 3), func(c rune) bool { return c == ',' })
 }
 
 // freeID is a number that is free both as user and as group.
@@ -145,74 +253,4 @@ func homeOf(passwd, name string) (uid, gid int, home string, err error) {
 		return 0, 0, "", fmt.Errorf("user %s: group ID %q is not a number", name, r[3])
 	}
 	return uid, gid, r[5], nil
-}
-
-// authorizedKeys puts the layout's lines in. A key that is there stays as it
-// is, but for a layout's line with options: these restrict what the key may do,
-// and a plain line of the same key would lift them.
-func authorizedKeys(old string, keys []string) string {
-	lines := strings.Split(old, "\n")
-	for _, line := range keys {
-		line = strings.TrimSpace(line)
-		if line == "" {
-			continue
-		}
-		key, options := keyOf(line)
-		there := key == "" && slices.Contains(lines, line)
-		for i, have := range lines {
-			haveKey, haveOptions := keyOf(have)
-			if key == "" || haveKey != key {
-				continue
-			}
-			there = true
-			if options != "" && haveOptions != options {
-				lines[i] = line
-			}
-		}
-		if there {
-			continue
-		}
-		if last := len(lines) - 1; lines[last] == "" {
-			lines[last] = line
-		} else {
-			lines = append(lines, line)
-		}
-		lines = append(lines, "")
-	}
-	return strings.Join(lines, "\n")
-}
-
-// keyOf is the key in a line of authorized_keys, and the options before it, see
-// sshd(8), "AUTHORIZED_KEYS FILE FORMAT". A comment holds no key.
-func keyOf(line string) (key, options string) {
-	line = strings.TrimSpace(line)
-	if line == "" || line[0] == '#' {
-		return "", ""
-	}
-	if !isKeyType(line) {
-		end, quoted := len(line), false
-		for i := 0; i < len(line); i++ {
-			switch c := line[i]; {
-			case c == '\\' && i+1 < len(line) && line[i+1] == '"':
-				i++
-			case c == '"':
-				quoted = !quoted
-			case (c == ' ' || c == '\t') && !quoted:
-				end = i
-			}
-			if end < len(line) {
-				break
-			}
-		}
-		options, line = line[:end], strings.TrimSpace(line[end:])
-	}
-	words := strings.Fields(line)
-	if len(words) < 2 || !isKeyType(line) {
-		return "", ""
-	}
-	return words[0] + " " + words[1], options
-}
-
-func isKeyType(line string) bool {
-	return strings.HasPrefix(line, "ssh-") || strings.HasPrefix(line, "ecdsa-") || strings.HasPrefix(line, "sk-")
 }

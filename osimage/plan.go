@@ -68,6 +68,10 @@ type Plan struct {
 	ESP        string         `json:"esp"`
 	Swap       string         `json:"swap,omitempty"`
 	Enable     []string       `json:"enable"` // units
+	// Taken is what accounts of the running host have of an earlier layout and
+	// lose, and Kept what people gave them and stays.
+	Taken []string `json:"taken,omitempty"`
+	Kept  []string `json:"kept,omitempty"`
 
 	// Sums of the files that are kept whole stand for them in the plan's
 	// digest: the layout may hold password hashes.

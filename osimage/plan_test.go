@@ -201,7 +201,7 @@ func TestAccounts(t *testing.T) {
 	}
 	p, _ := MakePlan(values(), "")
 	now := time.Unix(20500*86400, 0)
-	got, err := before.with(p.Users, now)
+	got, given, err := before.with(p.Users, nil, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -214,8 +214,8 @@ func TestAccounts(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(accounts{})); diff != "" {
 		t.Errorf("accounts (-want +got):\n%s", diff)
 	}
-	again, err := got.with(p.Users, now.Add(100*24*time.Hour))
-	if err != nil || again != got {
+	again, same, err := got.with(p.Users, given, now.Add(100*24*time.Hour))
+	if err != nil || again != got || !same.equal(given) {
 		t.Errorf("the second time accounts change:\n%s", cmp.Diff(got, again, cmp.AllowUnexported(accounts{})))
 	}
 }
@@ -227,7 +227,7 @@ func TestAccountsKeepWhatIsThere(t *testing.T) {
 		group:   "users:x:100:\nsudo:x:27:\nlibvirt:x:105:\nkvm:x:104:\nx:x:1000:\n",
 		gshadow: "sudo:*::\n",
 	}
-	got, err := before.with([]UserPlan{{Name: "snyssen", Groups: []string{"sudo"}}, {Name: "new"}}, time.Unix(0, 0))
+	got, given, err := before.with([]UserPlan{{Name: "snyssen", Groups: []string{"sudo"}}, {Name: "new"}}, Given{}, time.Unix(0, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,33 +237,54 @@ func TestAccountsKeepWhatIsThere(t *testing.T) {
 	if !strings.Contains(got.passwd, "new:x:1001:1001:") {
 		t.Errorf("passwd = %s, want new with ID 1001: 1000 is a group", got.passwd)
 	}
+	if given["snyssen"].Made || !given["new"].Made {
+		t.Errorf("given %+v: only new was made", given)
+	}
 }
 
 func TestAuthorizedKeys(t *testing.T) {
 	old := "# mine\nno-pty ssh-rsa AAAAB3one me\n"
 	got := authorizedKeys(old, []string{"ssh-rsa AAAAB3one another comment", "ssh-ed25519 AAAAC3two"})
-	if want := old + "ssh-ed25519 AAAAC3two\n"; got != want {
+	if want := old + inBlock("ssh-ed25519 AAAAC3two"); got != want {
 		t.Errorf("authorized_keys = %q, want %q", got, want)
 	}
 }
 
-// TestAuthorizedKeysMeanWhatTheySay: a key in a comment opens nothing, and a
-// restriction in the layout counts though the key is there without it.
+func inBlock(lines ...string) string {
+	return keysBegin + "\n" + strings.Join(lines, "\n") + "\n" + keysEnd + "\n"
+}
+
+// TestAuthorizedKeysMeanWhatTheySay: a key in a comment opens nothing, a
+// restriction in the layout counts though the key is there without it, and what
+// the layout no longer has goes.
 func TestAuthorizedKeysMeanWhatTheySay(t *testing.T) {
-	const key = "ssh-ed25519 AAAAC3two"
-	for _, c := range []struct{ old, line, want string }{
-		{"# " + key + " gone\n", key, "# " + key + " gone\n" + key + "\n"},
-		{key + " me\n", `restrict,from="192.168.1.0/24" ` + key, `restrict,from="192.168.1.0/24" ` + key + "\n"},
-		{"restrict " + key + "\nother\n", key, "restrict " + key + "\nother\n"},
-		{`command="echo ssh-ed25519 AAAAC3two \\" x" ssh-ed25519 AAAAC3one` + "\n", key, `command="echo ssh-ed25519 AAAAC3two \\" x" ssh-ed25519 AAAAC3one` + "\n" + key + "\n"},
-		{"", key, key + "\n"},
-		{"other", key, "other\n" + key + "\n"},
+	const key, other = "ssh-ed25519 AAAAC3two", "ssh-ed25519 AAAAC3one"
+	const restricted = `restrict,from="192.168.1.0/24" ` + key
+	for _, c := range []struct {
+		old  string
+		keys []string
+		want string
+	}{
+		{"# " + key + " gone\n", []string{key}, "# " + key + " gone\n" + inBlock(key)},
+		{key + " me\n", []string{restricted}, inBlock(restricted)},
+		{key + " me\n" + key + " again\n", []string{restricted}, inBlock(restricted)},
+		{inBlock(key), []string{restricted}, inBlock(restricted)},
+		{inBlock(restricted), []string{key}, inBlock(key)},
+		{"restrict " + key + "\nother\n", []string{key}, "restrict " + key + "\nother\n"},
+		{`command="echo ssh-ed25519 AAAAC3two \\" x" ` + other + "\n", []string{key}, `command="echo ssh-ed25519 AAAAC3two \\" x" ` + other + "\n" + inBlock(key)},
+		{"", []string{key}, inBlock(key)},
+		{"other", []string{key}, "other\n" + inBlock(key)},
+		{inBlock(key, other), []string{other}, inBlock(other)},
+		{"mine\n" + inBlock(key) + other + " by hand\n", nil, "mine\n" + other + " by hand\n"},
+		{inBlock(key), nil, ""},
+		{"mine\n" + keysBegin + "\n" + other + "\n", []string{key}, "mine\n" + other + "\n" + inBlock(key)}, // its end is gone
+		{inBlock(other) + inBlock(other), []string{key}, inBlock(key)},
 	} {
-		got := authorizedKeys(c.old, []string{c.line})
+		got := authorizedKeys(c.old, c.keys)
 		if got != c.want {
-			t.Errorf("%q and %q: %q, want %q", c.old, c.line, got, c.want)
+			t.Errorf("%q and %q: %q, want %q", c.old, c.keys, got, c.want)
 		}
-		if again := authorizedKeys(got, []string{c.line}); again != got {
+		if again := authorizedKeys(got, c.keys); again != got {
 			t.Errorf("a second run makes %q of %q", again, got)
 		}
 	}

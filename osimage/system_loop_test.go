@@ -92,7 +92,7 @@ func TestSystem(t *testing.T) {
 	}
 	for name, want := range map[string]string{
 		"etc/hostname": "hypervisor\n", "etc/timezone": "Europe/Brussels\n", "etc/default/locale": "LANG=en_GB.UTF-8\n",
-		"home/snyssen/.ssh/authorized_keys": "ssh-ed25519 AAAAC3Nz snyssen@desk\n",
+		"home/snyssen/.ssh/authorized_keys": inBlock("ssh-ed25519 AAAAC3Nz snyssen@desk"),
 	} {
 		if data, err := os.ReadFile(filepath.Join(root, name)); err != nil || string(data) != want {
 			t.Errorf("%s = %q, %v; want %q", name, data, err, want)

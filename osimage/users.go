@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,8 @@ func (p Plan) usersStep(env Env, after []string) step.Step {
 				return err
 			}
 			defer unlock()
-			if err := p.writeAccounts(env.Root); err != nil {
+			given, next, err := p.writeAccounts(env.Root)
+			if err != nil {
 				return err
 			}
 			for _, u := range p.Users {
@@ -42,7 +44,15 @@ func (p Plan) usersStep(env Env, after []string) step.Step {
 					return fmt.Errorf("home of %s: %w", u.Name, err)
 				}
 			}
-			return p.sudoersEdit().apply(env.Root)
+			for _, name := range p.leaving(given) {
+				if err := takeKeys(env.Root, name); err != nil {
+					return fmt.Errorf("SSH keys of %s: %w", name, err)
+				}
+			}
+			if err := p.sudoersEdit().apply(env.Root); err != nil {
+				return err
+			}
+			return next.write(env.Root)
 		},
 	}
 }
@@ -112,14 +122,35 @@ func readAccounts(root string) (accounts, error) {
 	return a, nil
 }
 
-func (p Plan) writeAccounts(root string) error {
+// leaving are the accounts that have something of a layout and are no longer in
+// it.
+func (p Plan) leaving(given Given) []string {
+	var names []string
+	for name, g := range given {
+		if !g.Locked && !slices.ContainsFunc(p.Users, func(u UserPlan) bool { return u.Name == name }) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// writeAccounts writes the files of accounts. What they had of a layout is then
+// still written down; next is to be written once all is done.
+func (p Plan) writeAccounts(root string) (given, next Given, err error) {
 	have, err := readAccounts(root)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	want, err := have.with(p.Users, time.Now())
+	if given, err = readGiven(root); err != nil {
+		return nil, nil, err
+	}
+	want, next, err := have.with(p.Users, given, time.Now())
 	if err != nil {
-		return err
+		return nil, nil, err
+	}
+	if err := given.and(next).write(root); err != nil {
+		return nil, nil, err
 	}
 	old := accountFiles(&have)
 	for i, f := range accountFiles(&want) {
@@ -127,10 +158,10 @@ func (p Plan) writeAccounts(root string) error {
 			continue
 		}
 		if err := replace(filepath.Join(root, "etc", f.name), []byte(*f.text)); err != nil {
-			return err
+			return nil, nil, err
 		}
 	}
-	return nil
+	return given, next, nil
 }
 
 // replace writes a file anew with the mode, owner and group that it has.
@@ -174,11 +205,18 @@ func (p Plan) usersDiffer(root string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	want, err := have.with(p.Users, time.Now())
+	given, err := readGiven(root)
+	if err != nil {
+		return "", err
+	}
+	want, next, err := have.with(p.Users, given, time.Now())
 	if err != nil {
 		return "", err
 	}
 	if have != want {
+		if taken, _ := p.Access(ProbeAccounts(root)); len(taken) > 0 {
+			return strings.Join(taken, "; "), nil
+		}
 		return "accounts, passwords or groups differ", nil
 	}
 	for _, u := range p.Users {
@@ -193,13 +231,37 @@ func (p Plan) usersDiffer(root string) (string, error) {
 			return why, err
 		}
 	}
-	return p.sudoersEdit().differs(root)
+	for _, name := range p.leaving(given) {
+		if why, err := keysLeft(root, have.passwd, name); err != nil || why != "" {
+			return why, err
+		}
+	}
+	if why, err := p.sudoersEdit().differs(root); err != nil || why != "" {
+		return why, err
+	}
+	if given == nil || !given.equal(next) {
+		return "what the accounts have of the layout is not written down", nil
+	}
+	return "", nil
+}
+
+// keysLeft looks at an account that the layout no longer has.
+func keysLeft(root, passwd, name string) (string, error) {
+	_, _, home, err := homeOf(passwd, name)
+	if err != nil {
+		return "", nil //nolint:nilerr // the account is deleted
+	}
+	text, err := readKeys(root, home)
+	if err != nil {
+		return "", nil //nolint:nilerr // it is not the file that had the layout's keys, or not there
+	}
+	if ours, _ := keyBlock(text); len(ours) > 0 {
+		return home + "/.ssh/authorized_keys still has keys of the layout", nil
+	}
+	return "", nil
 }
 
 func keysDiffer(root, home string, uid, gid int, keys []string) (string, error) {
-	if len(keys) == 0 {
-		return "", nil
-	}
 	path := filepath.Join(home, ".ssh/authorized_keys")
 	dir, err := os.OpenRoot(filepath.Join(root, home))
 	if err != nil {
@@ -208,13 +270,28 @@ func keysDiffer(root, home string, uid, gid int, keys []string) (string, error) 
 	defer func() { _ = dir.Close() }()
 	data, err := readOwned(dir, ".ssh/authorized_keys")
 	if errors.Is(err, fs.ErrNotExist) {
+		if len(keys) == 0 {
+			return "", nil
+		}
 		return path + " is not there", nil
+	}
+	if err != nil && len(keys) == 0 {
+		return "", nil //nolint:nilerr // whatever it is, nothing of the layout is in it
 	}
 	if err != nil {
 		return "", err
 	}
+	ours, _ := keyBlock(string(data))
+	if len(keys) == 0 && len(ours) == 0 {
+		return "", nil // it is its owner's alone
+	}
 	if authorizedKeys(string(data), keys) != string(data) {
-		return path + " lacks keys", nil
+		for _, line := range ours {
+			if !slices.ContainsFunc(keys, func(k string) bool { return strings.TrimSpace(k) == line }) {
+				return fmt.Sprintf("%s has %s, which the layout has not, or not like that", path, keyName(line)), nil
+			}
+		}
+		return path + " is not as the layout wants it", nil
 	}
 	for _, p := range []string{path, filepath.Dir(path)} {
 		var st unix.Stat_t
@@ -261,17 +338,43 @@ func makeHome(root string, u UserPlan) error {
 	if err := copySkel(dir, filepath.Join(root, "etc/skel"), uid, gid); err != nil {
 		return err
 	}
-	if len(u.Keys) == 0 {
+	return writeKeys(dir, uid, gid, u.Keys)
+}
+
+// takeKeys takes the layout's keys from an account that it no longer has.
+func takeKeys(root, name string) error {
+	passwd, err := os.ReadFile(filepath.Join(root, "etc/passwd"))
+	if err != nil {
+		return err
+	}
+	uid, gid, home, err := homeOf(string(passwd), name)
+	if err != nil {
+		return nil //nolint:nilerr // the account is deleted
+	}
+	dir, err := os.OpenRoot(filepath.Join(root, home))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = dir.Close() }()
+	return writeKeys(dir, uid, gid, nil)
+}
+
+// writeKeys makes the layout's block of authorized_keys what it should be.
+func writeKeys(dir *os.Root, uid, gid int, keys []string) error {
+	old, err := readOwned(dir, ".ssh/authorized_keys")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) && len(keys) > 0 {
+		return err
+	}
+	if ours, _ := keyBlock(string(old)); len(keys) == 0 && len(ours) == 0 {
 		return nil
 	}
 	if err := dir.Mkdir(".ssh", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	old, err := readOwned(dir, ".ssh/authorized_keys")
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := writeOwned(dir, ".ssh/authorized_keys.new", []byte(authorizedKeys(string(old), u.Keys))); err != nil {
+	if err := writeOwned(dir, ".ssh/authorized_keys.new", []byte(authorizedKeys(string(old), keys))); err != nil {
 		return err
 	}
 	if err := dir.Rename(".ssh/authorized_keys.new", ".ssh/authorized_keys"); err != nil {

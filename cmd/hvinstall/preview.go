@@ -226,7 +226,29 @@ func (p preview) system() {
 		}
 		p.row("users", strings.Join(names, ", "))
 	}
+	if p.plan.OS != nil {
+		p.access(p.plan.OS.Taken, p.plan.OS.Kept)
+	}
 	p.row("locale", fmt.Sprintf("%s, %s, keymap %s", l.Locale.Lang, l.Locale.Timezone, l.Locale.Keymap))
+}
+
+// access is what of who may do what is taken back, and what is beside the
+// layout.
+func (p preview) access(taken, kept []string) {
+	for i, line := range taken {
+		p.painted(first(i, "taken back"), line, p.warn)
+	}
+	for i, line := range kept {
+		p.painted(first(i, "by hand"), line+" (stays)", p.dim)
+	}
+}
+
+// first is a label for the first of several lines.
+func first(i int, label string) string {
+	if i > 0 {
+		return ""
+	}
+	return label
 }
 
 func (p preview) pools() {

@@ -73,6 +73,8 @@ func (c console) nobodyGetsIn() {
 		c.t.Errorf("with tcp/8080 opened, TCP %v are open and %v reached, want 22 and 2049, and 8080", r.TCP, r.Closed)
 	}
 	c.run("nft flush ruleset; systemctl restart nftables.service")
+	// The unit runs after that of nftables, for which systemctl alone waits.
+	c.run("timeout 60 sh -c 'until nft list table inet hvinstall >/dev/null 2>&1; do sleep 0.2; done'")
 	c.has("nftables.service brings the filter back", "nft list table inet hvinstall", "policy drop")
 	c.run("systemctl stop nftables.service; hvinstall --plan /etc/hvinstall/layout.yaml --yes; ip netns del peer; ip addr del 172.16.5.2/24 dev br0")
 }
