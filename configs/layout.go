@@ -49,13 +49,14 @@ type Layout struct {
 // VMPlan holds the libvirt_* keys, which are those of the Ansible role that
 // hvinstall replaces; --vms reads only these from another file.
 type VMPlan struct {
-	VMStoreRoot   string `yaml:"libvirt_vmstore_root,omitempty" doc:"where each VM has its directory" default:"/mnt/vmstore" form:"path"`
-	DefaultBridge string `yaml:"libvirt_default_bridge,omitempty" doc:"bridge of a VM that names none" default:"=network.bridge, else br0" form:"ifname" example:"br0"`
-	URI           string `yaml:"libvirt_uri,omitempty" doc:"libvirt connection" default:"qemu:///system" form:"libvirt_uri"`
-	DomainType    string `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu" default:"kvm"`
-	DiskTemplate  string `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs" form:"file" example:"/etc/hvinstall/disk.xml.tmpl"`
-	ISOTemplate   string `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs" form:"file" example:"/etc/hvinstall/iso.xml.tmpl"`
-	VMs           []VM   `yaml:"libvirt_vms,omitempty" doc:"the VMs, each present or absent" example:"[{name: myvm, state: absent}]"`
+	VMStoreRoot   string   `yaml:"libvirt_vmstore_root,omitempty" doc:"where each VM has its directory" default:"/mnt/vmstore" form:"path"`
+	DefaultBridge string   `yaml:"libvirt_default_bridge,omitempty" doc:"bridge of a VM that names none" default:"=network.bridge, else br0" form:"ifname" example:"br0"`
+	URI           string   `yaml:"libvirt_uri,omitempty" doc:"libvirt connection" default:"qemu:///system" form:"libvirt_uri"`
+	DomainType    string   `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu" default:"kvm"`
+	DiskTemplate  string   `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs" form:"file" example:"/etc/hvinstall/disk.xml.tmpl"`
+	ISOTemplate   string   `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs" form:"file" example:"/etc/hvinstall/iso.xml.tmpl"`
+	PurgeAfter    Duration `yaml:"libvirt_purge_after,omitempty" doc:"an absent VM's directory is moved aside and deleted after this time, rather than at once" min:"0" max:"31536000" default:"=at once" example:"7d"`
+	VMs           []VM     `yaml:"libvirt_vms,omitempty" doc:"the VMs, each present or absent" example:"[{name: myvm, state: absent}]"`
 }
 
 // DiskRef names a disk by its /dev/disk/by-id path: a string, or a mapping
@@ -204,6 +205,7 @@ type VM struct {
 	Protected  bool      `yaml:"protected,omitempty" doc:"state absent is refused while this is true" default:"=false"`
 	BootOrder  int       `yaml:"boot_order,omitempty" doc:"VMs start in ascending order after a host boot" default:"=last" min:"1" max:"9999" example:"1"`
 	BootDelay  Duration  `yaml:"boot_delay,omitempty" doc:"wait after starting this VM before the next" min:"0" max:"3600" default:"=none" example:"30s"`
+	PurgeAfter Duration  `yaml:"purge_after,omitempty" doc:"libvirt_purge_after for this VM" min:"0" max:"31536000" default:"=libvirt_purge_after" example:"7d"`
 	NoCOW      bool      `yaml:"nocow,omitempty" doc:"chattr +C on the VM's empty directory: faster, but btrfs cannot heal its images" default:"=false"`
 	Firmware   Firmware  `yaml:"firmware,omitempty" doc:"UEFI, Secure Boot, TPM" example:"{tpm: true}"`
 	CloudInit  *Cloud    `yaml:"cloud_init,omitempty" doc:"a NoCloud seed image" example:"{user_data: /etc/hvinstall/haos.user-data}"`

@@ -29,7 +29,7 @@ var sizeUnits = []struct {
 // for the JSON Schema; a test holds the two against each other.
 const (
 	sizePattern     = `^[0-9]+$|^[0-9]+(?:\.[0-9]+)? ?(?:[KMGTP]iB|[kKMGTP]B|[KMGT]|B)$`
-	durationPattern = `^[0-9]+$|^(?:[0-9]+(?:\.[0-9]+)?(?:h|m|s|ms))+$`
+	durationPattern = `^[0-9]+$|^[0-9]{1,4}d$|^(?:[0-9]+(?:\.[0-9]+)?(?:h|m|s|ms))+$`
 )
 
 // ParseSize reads a size such as 500GB, 1.5TiB or 4096.
@@ -86,18 +86,22 @@ func (s Size) String() string {
 // maxDuration is far beyond any wait; it keeps sums of durations in range.
 const maxDuration = 365 * 24 * time.Hour
 
-// ParseDuration reads 10s, 1m30s, or a plain number of seconds.
+// ParseDuration reads 10s, 1m30s, 7d, or a plain number of seconds.
 func ParseDuration(s string) (Duration, error) {
 	d, err := time.Duration(0), error(nil)
-	if isDigits(s) {
+	if days, inDays := strings.CutSuffix(s, "d"); isDigits(s) {
 		d, err = time.ParseDuration(s + "s")
+	} else if inDays && isDigits(days) && len(days) < 5 {
+		if d, err = time.ParseDuration(days + "h"); err == nil {
+			d *= 24
+		}
 	} else if s != "" && strings.Trim(s, "0123456789.hms") == "" {
 		d, err = time.ParseDuration(s)
 	} else {
 		err = strconv.ErrSyntax
 	}
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("%s is not a time; write it like 10s or 2m", quote(s))
+		return 0, fmt.Errorf("%s is not a time; write it like 10s, 2m or 7d", quote(s))
 	}
 	if d > maxDuration {
 		return 0, fmt.Errorf("%s is more than a year", quote(s))
@@ -105,8 +109,12 @@ func ParseDuration(s string) (Duration, error) {
 	return Duration(d), nil
 }
 
-// String gives the duration in Go's form, without its zeros: 10s, 1m30s, 2m.
+// String gives the duration in Go's form, without its zeros: 10s, 1m30s, 2m; and
+// whole days as 7d.
 func (d Duration) String() string {
+	if day := Duration(24 * time.Hour); d > 0 && d%day == 0 {
+		return strconv.Itoa(int(d/day)) + "d"
+	}
 	s := time.Duration(d).String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -67,7 +67,7 @@ func TestParseDuration(t *testing.T) {
 	}{
 		{"0", 0, true}, {"10", 10 * time.Second, true}, {"10s", 10 * time.Second, true}, {"1m30s", 90 * time.Second, true},
 		{"1.5s", 1500 * time.Millisecond, true}, {"250ms", 250 * time.Millisecond, true}, {"1h", time.Hour, true},
-		{"", 0, false}, {"-1s", 0, false}, {"+1s", 0, false}, {"s", 0, false}, {"1d", 0, false}, {"1us", 0, false}, {"10 s", 0, false},
+		{"", 0, false}, {"-1s", 0, false}, {"+1s", 0, false}, {"s", 0, false}, {"7d", 7 * 24 * time.Hour, true}, {"d", 0, false}, {"1.5d", 0, false}, {"1us", 0, false}, {"10 s", 0, false},
 		{"99999999999", 0, false}, {"9000h", 0, false}, {"1e9s", 0, false}, {"1.5", 0, false},
 	} {
 		got, err := ParseDuration(c.text)
@@ -79,7 +79,7 @@ func TestParseDuration(t *testing.T) {
 		}
 	}
 	for d, want := range map[Duration]string{
-		Duration(10 * time.Second): "10s", Duration(90 * time.Second): "1m30s", Duration(10 * time.Minute): "10m", Duration(time.Hour): "1h", Duration(30 * time.Minute): "30m", 0: "0s",
+		Duration(10 * time.Second): "10s", Duration(90 * time.Second): "1m30s", Duration(10 * time.Minute): "10m", Duration(time.Hour): "1h", Duration(30 * time.Minute): "30m", 0: "0s", Duration(168 * time.Hour): "7d",
 	} {
 		if got := d.String(); got != want {
 			t.Errorf("Duration.String() = %s, want %s", got, want)

@@ -160,6 +160,9 @@ func (w *worker) unreferenced(v VM) error {
 			return nil //nolint:nilerr // what cannot be read names nothing
 		}
 		shown := filepath.Join(w.plan.Root, strings.TrimPrefix(path, store))
+		if inside(v.Spec.Dir, shown) {
+			return nil
+		}
 		for _, other := range w.plan.Removals() {
 			if inside(other.Spec.Dir, shown) {
 				return nil

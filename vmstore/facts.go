@@ -18,6 +18,8 @@ type Facts struct {
 	Missing []string `json:"missing,omitempty"`
 	// Saved are the domain.xml files in the VMs' directories, by VM.
 	Saved map[string]Saved `json:"saved,omitempty"`
+	// Previous is what the store keeps of VMs that are gone or were changed.
+	Previous []Previous `json:"previous,omitempty"`
 	// Texts are the user's templates, by path.
 	Texts map[string]string `json:"texts,omitempty"`
 	Host  Host              `json:"host"`

@@ -658,3 +658,109 @@ func TestManagedSave(t *testing.T) {
 		t.Errorf("after the restart it has %d MiB", d.LiveRAMMB)
 	}
 }
+
+// TestPrevious: what something is about to destroy is kept, and what purge_after
+// has moved aside comes back whole.
+func TestPrevious(t *testing.T) {
+	root := store(t)
+	vm := running(blank(t, root, "a"))
+	vm.Firmware.TPM = true
+	want := qemuPlan(root, vm)
+	mustRun(t, want, Env{})
+	before := domainOf(t, "a")
+	tpm, vars := filepath.Join("/var/lib/libvirt/swtpm", before.UUID), filepath.Join(root, "a/a_VARS.fd")
+	// A change of memory destroys nothing; one of the MAC changes hardware.
+	want.VMs[0].RAMMB = 96
+	wantDid(t, mustRun(t, want, Env{}), "vms/a/define", "vms/a/xml")
+	want.VMs[0].MACAddress = "52:54:00:99:99:99"
+	wantDid(t, mustRun(t, want, Env{}), "vms/a/keep", "vms/a/define", "vms/a/xml")
+	kept := readPrevious("/", root, time.Now())
+	if len(kept) != 1 || kept[0].VM != "a" || kept[0].NVRAM != vars || kept[0].TPM != tpm || kept[0].Until.Sub(kept[0].Made) != keptFor {
+		t.Fatalf("kept %+v", kept)
+	}
+	info, err := os.Stat(kept[0].Path)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("%v, %v; want a directory for root alone", info.Mode(), err)
+	}
+	pack(t, "cmp", vars, filepath.Join(kept[0].Path, "nvram"))
+	pack(t, "diff", "-r", "-x", ".lock", tpm, filepath.Join(kept[0].Path, "tpm"))
+	if text, err := os.ReadFile(filepath.Join(kept[0].Path, "domain.xml")); err != nil || !strings.Contains(string(text), before.NICs[0].MAC) {
+		t.Errorf("the definition that was (%v) is\n%s", err, text)
+	}
+	// Absent with purge_after: aside, and back.
+	wantNothing(t, want, Env{})
+	pack(t, "sh", "-c", "echo dear >"+filepath.Join(root, "a/note"))
+	text := domainOf(t, "a").Inactive
+	want.VMs[0].State, want.VMs[0].PurgeAfter = "absent", configs.Duration(7*24*time.Hour)
+	r := mustRun(t, want, Env{Shutdown: time.Second})
+	wantDid(t, r, "vms/a/shutdown", "vms/a/keep", "vms/a/undefine", "vms/a/delete")
+	if lines := strings.Join(r.plan.VMs[0].Lost.Lines("a"), "\n"); !strings.Contains(lines, "moved aside and deleted after 7d") || strings.Contains(lines, "FOR EVER") {
+		t.Errorf("the preview says\n%s", lines)
+	}
+	if _, err := os.Lstat(filepath.Join(root, "a")); err == nil || virsh(t, "list", "--all", "--name") != "" {
+		t.Error("the VM is still there")
+	}
+	wantNothing(t, want, Env{})
+	if _, err := Undelete(testContext(t), want, "a"); err == nil || !strings.Contains(err.Error(), "absent") {
+		t.Errorf("undelete of what the layout has as absent: %v", err)
+	}
+	want.VMs[0].State = "present"
+	facts, err := Probe(testContext(t), want, "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, _ := MakePlan(want, "testhost", facts, Options{}); !strings.Contains(fmt.Sprint(p.Notes), "hvinstall undelete a") {
+		t.Errorf("notes %v, want the way back", p.Notes)
+	}
+	if _, err := os.Stat(tpm); err == nil {
+		t.Error("the TPM's state was left behind")
+	}
+	said, err := Undelete(testContext(t), want, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Log(said)
+	if note, err := os.ReadFile(filepath.Join(root, "a/note")); err != nil || string(note) != "dear\n" {
+		t.Errorf("the note is %q, %v", note, err)
+	}
+	if d := domainOf(t, "a"); !sameContents(d.Inactive, text) || d.Active {
+		t.Errorf("it is back as\n%s", d.Inactive)
+	}
+	if _, err := os.Stat(filepath.Join(tpm, "tpm2/tpm2-00.permall")); err != nil {
+		t.Error(err)
+	}
+	if _, err := Undelete(testContext(t), want, "a"); err == nil {
+		t.Error("undelete of what is there")
+	}
+	mustRun(t, want, Env{})
+	wantNothing(t, want, Env{})
+	if d := domainOf(t, "a"); !d.Active {
+		t.Error("it does not start")
+	}
+	// Out of time, the disks go, and nothing else does.
+	want.VMs[0].State = "absent"
+	mustRun(t, want, Env{Shutdown: time.Second})
+	entries := readPrevious("/", root, time.Now())
+	last := entries[len(entries)-1]
+	if !last.Disks {
+		t.Fatalf("the newest entry is %+v", last)
+	}
+	w := &worker{plan: Plan{Root: root}}
+	last.DisksUntil = time.Now().Add(-time.Minute)
+	if err := w.writeEntry(last); err != nil {
+		t.Fatal(err)
+	}
+	r = mustRun(t, want, Env{})
+	wantDid(t, r, "vms/previous")
+	if !strings.Contains(fmt.Sprint(r.plan.Notes), "deleted now") {
+		t.Errorf("notes %v", r.plan.Notes)
+	}
+	after := readPrevious("/", root, time.Now())
+	if len(after) != len(entries) || after[len(after)-1].Disks {
+		t.Errorf("kept %+v", after)
+	}
+	if _, err := os.Stat(filepath.Join(last.Path, "domain.xml")); err != nil {
+		t.Error(err)
+	}
+	wantNothing(t, want, Env{})
+}

@@ -371,7 +371,7 @@ func TestAbsent(t *testing.T) {
 	}
 	want.VMs[0].Protected = false
 	r := mustRun(t, want, Env{Shutdown: time.Second})
-	wantDid(t, r, "vms/gone/undefine", "vms/gone/delete")
+	wantDid(t, r, "vms/gone/keep", "vms/gone/undefine", "vms/gone/delete")
 	if out := virsh(t, "list", "--all", "--name"); out != "other" {
 		t.Errorf("libvirt has %q, want other", out)
 	}

@@ -39,6 +39,8 @@ type Plan struct {
 	// Undeclared are VMs that libvirt has and the layout does not name. They
 	// are never touched.
 	Undeclared []Undeclared `json:"undeclared,omitempty"`
+	// Expired is what was kept of former VMs, and goes now.
+	Expired []Previous `json:"expired,omitempty"`
 	// Notes are what a person should know and need not act on.
 	Notes []Note `json:"notes,omitempty"`
 }
@@ -87,6 +89,9 @@ type VM struct {
 	ByHand []string `json:"by_hand,omitempty"`
 	// Lost is what the removal destroys.
 	Lost *Lost `json:"lost,omitempty"`
+	// PurgeAfter is how long an absent VM's directory is kept aside; 0: it is
+	// deleted at once.
+	PurgeAfter time.Duration `json:"purge_after,omitempty"`
 	// GrowFrom is the disk's size in bytes where it is smaller than wanted.
 	GrowFrom int64 `json:"grow_from,omitempty"`
 }
@@ -99,6 +104,7 @@ type Lost struct {
 	Files     int      `json:"files,omitempty"`
 	Allocated int64    `json:"allocated,omitempty"` // bytes on the disk
 	Kept      []string `json:"kept,omitempty"`      // disks outside the root, which stay
+	Aside     string   `json:"aside,omitempty"`     // how long the directory is kept aside: 7d; empty: not at all
 }
 
 // Lines says in plain words what is lost.
@@ -110,7 +116,11 @@ func (l Lost) Lines(name string) []string {
 	if l.Defined {
 		lines = append(lines, "undefined in libvirt, with firmware variables, saved state, snapshots and TPM")
 	}
-	if l.Directory != "" {
+	switch {
+	case l.Directory != "" && l.Aside != "":
+		lines = append(lines, fmt.Sprintf("moved aside and deleted after %s: %s, %s in %d files; until then: hvinstall %s %s",
+			l.Aside, l.Directory, gib(l.Allocated), l.Files, UndeleteCommand, name))
+	case l.Directory != "":
 		lines = append(lines, fmt.Sprintf("DELETED FOR EVER: %s, %s in %d files", l.Directory, gib(l.Allocated), l.Files))
 	}
 	for _, k := range l.Kept {
@@ -166,6 +176,7 @@ func MakePlan(want configs.VMPlan, hostname string, facts Facts, options Options
 	}
 	p.planImages(want, facts)
 	p.findUndeclared(want, facts)
+	p.planPrevious(facts)
 	refusals = append(refusals, p.preflight(want, facts)...)
 	slices.SortStableFunc(p.Notes, func(a, b Note) int { return cmp.Compare(a.Where, b.Where) })
 	return p, refusals
@@ -438,6 +449,9 @@ func (p *Plan) planAbsent(want configs.VMPlan, v VM, vm configs.VM, have *Domain
 		return v, nil
 	}
 	v.Lost = &Lost{Defined: have != nil}
+	if v.PurgeAfter = cmp.Or(time.Duration(vm.PurgeAfter), time.Duration(want.PurgeAfter)); v.PurgeAfter > 0 {
+		v.Lost.Aside = cmp.Or(vm.PurgeAfter, want.PurgeAfter).String()
+	}
 	if there {
 		v.Lost.Directory, v.Lost.Files, v.Lost.Allocated = v.Spec.Dir, directory.Files, directory.Allocated
 	}
@@ -498,6 +512,26 @@ func (p *Plan) addImage(image Image, v VM, path string, diskGB int, facts Facts)
 	}
 	image.Paths, image.VMs, image.Limit = []string{path}, []string{v.Name}, limit
 	p.Images = append(p.Images, image)
+}
+
+// planPrevious finds what was kept long enough, and says of a new VM that the
+// disks of one of its name are still there.
+func (p *Plan) planPrevious(facts Facts) {
+	if !p.Local || p.Stage {
+		return
+	}
+	for _, e := range facts.Previous {
+		if e.due() {
+			p.Expired = append(p.Expired, e)
+			p.note("expired", e.VM, "deleted now, as its time is up: %s", e.line())
+			continue
+		}
+		for _, v := range p.VMs {
+			if e.Disks && e.VM == v.Name && v.Action == Create && v.From == "" {
+				p.note("undelete", v.Name, "it is made anew, and the disks of its former self are still kept: to have those instead, hvinstall %s %s before this run", UndeleteCommand, v.Name)
+			}
+		}
+	}
 }
 
 func (p *Plan) findUndeclared(want configs.VMPlan, facts Facts) {
@@ -578,7 +612,7 @@ func inside(dir, path string) bool {
 // and what lies there is deleted for a VM that is absent.
 func badName(name string) string {
 	switch {
-	case name == "" || name == "." || name == "..":
+	case name == "" || name == "." || name == ".." || name == strings.Split(previousDir, "/")[0]:
 		return fmt.Sprintf("%q is no name for a VM", name)
 	case strings.ContainsAny(name, "/\x00\n"):
 		return fmt.Sprintf("the name %q has a character that a file name cannot have", name)

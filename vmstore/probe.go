@@ -54,6 +54,7 @@ func Probe(ctx context.Context, want configs.VMPlan, root string) (Facts, error)
 	}
 	removes := slices.ContainsFunc(want.VMs, func(vm configs.VM) bool { return vm.State == "absent" })
 	probeLinks(root, want.VMStoreRoot, removes, &facts)
+	facts.Previous = readPrevious(root, want.VMStoreRoot, time.Now())
 	probeHost(want, root, &facts)
 	probeSources(ctx, want, root, &facts)
 	return facts, nil

@@ -13,7 +13,8 @@ import (
 	"github.com/digitalocean/go-libvirt"
 )
 
-// removal takes a VM away: off, out of libvirt, then its directory. Each step
+// removal takes a VM away: off, its definition kept, out of libvirt, then its
+// directory. Each step
 // finds the work of an interrupted run done.
 func (w *worker) removal(v VM) []step.Step {
 	off := step.Step{
@@ -52,8 +53,19 @@ func (w *worker) removal(v VM) []step.Step {
 		steps = nil
 	}
 	if w.plan.Local {
+		keep := w.keep(v)
+		if !w.plan.Stage {
+			keep.After, undefine.After = []string{off.ID}, []string{keep.ID}
+			steps = []step.Step{off, keep, undefine}
+		} else {
+			steps = []step.Step{keep}
+		}
+		title := "delete " + v.Spec.Dir
+		if v.PurgeAfter > 0 {
+			title = "move " + v.Spec.Dir + " aside"
+		}
 		remove := step.Step{
-			ID: w.id(v, "delete"), Title: "delete " + v.Spec.Dir,
+			ID: w.id(v, "delete"), Title: title, After: []string{keep.ID},
 			Check: func(context.Context) (step.State, string, error) {
 				info, err := os.Lstat(w.at(v.Spec.Dir))
 				switch {
@@ -69,6 +81,9 @@ func (w *worker) removal(v VM) []step.Step {
 			Do: func(context.Context, step.Reporter) error {
 				if err := w.unreferenced(v); err != nil {
 					return err
+				}
+				if v.PurgeAfter > 0 {
+					return w.moveAside(v)
 				}
 				return removeDirectory(w.at(w.plan.Root), v.Name)
 			},

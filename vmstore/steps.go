@@ -56,6 +56,9 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 			steps = append(steps, w.removal(v)...)
 		}
 	}
+	if len(p.Expired) > 0 {
+		steps = append(steps, w.expire(p.Expired))
+	}
 	present := slices.DeleteFunc(slices.Clone(p.VMs), func(v VM) bool { return v.Action == Remove || v.Action == Gone })
 	made := map[string][]string{} // by VM: the steps that its definition waits for
 	if p.Local {
@@ -123,7 +126,11 @@ func (w *worker) files(v VM) []step.Step {
 
 // libvirtSteps are the steps in libvirt, each after the one before.
 func (w *worker) libvirtSteps(v VM) []step.Step {
-	steps := []step.Step{w.define(v)}
+	var steps []step.Step
+	if w.plan.Local && v.From != "" && slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.Hardware }) {
+		steps = append(steps, w.keep(v))
+	}
+	steps = append(steps, w.define(v))
 	if w.plan.Local {
 		steps = append(steps, w.domainFile(v))
 	}

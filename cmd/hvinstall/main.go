@@ -55,6 +55,7 @@ func commands() []command {
 		{"kernel", "", runKernel},
 		{"live", "greet in the live system, or install unattended", runLive},
 		{"initrd", "build an initramfs that unlocks this host, or the live medium's", runInitrd},
+		{vmstore.UndeleteCommand, "bring back a VM that is absent and whose purge_after has not passed", runUndelete},
 		{"nixos", "write this host's NixOS modules into a flake", runNixos},
 		{"schema", "print the JSON Schema of layout.yaml, for editors", runSchema},
 		{"version", "print the version", runVersion},

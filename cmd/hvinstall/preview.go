@@ -431,7 +431,7 @@ func (p preview) vm(vm vmstore.VM) {
 		p.painted(vm.Name, "absent, and nothing is left of it", p.dim)
 		return
 	case vmstore.Remove:
-		fmt.Fprintf(p.out, "%s %s %s\n", p.danger("!"), pad(vm.Name, labelWidth-1), p.danger("ABSENT: removed for good"))
+		fmt.Fprintf(p.out, "%s %s %s\n", p.danger("!"), pad(vm.Name, labelWidth-1), p.danger(absentWords(vm)))
 		if vm.Lost != nil {
 			for _, line := range vm.Lost.Lines(vm.Name) {
 				p.fact("", line, p.danger)
@@ -462,6 +462,13 @@ func (p preview) vm(vm vmstore.VM) {
 	if line := vm.RestartLine(); line != "" {
 		p.fact("", line, p.warn)
 	}
+}
+
+func absentWords(vm vmstore.VM) string {
+	if vm.PurgeAfter > 0 {
+		return "ABSENT: removed, and its disks kept aside for " + vm.Lost.Aside
+	}
+	return "ABSENT: removed for good"
 }
 
 func (p preview) declared(name string) configs.VM {
@@ -525,7 +532,20 @@ func (p preview) summary() {
 	} else if p.plan.Has(install.PartDisks) {
 		fmt.Fprintln(p.out, "Erases no disk that holds data.")
 	}
-	if removed := p.plan.Removes(); len(removed) > 0 {
+	var aside, removed []string
+	if p.plan.VMs != nil {
+		for _, vm := range p.plan.VMs.Removals() {
+			if vm.PurgeAfter > 0 {
+				aside = append(aside, vm.Name)
+			} else {
+				removed = append(removed, vm.Name)
+			}
+		}
+	}
+	if len(aside) > 0 {
+		fmt.Fprintln(p.out, p.danger(fmt.Sprintf("Removes %s, whose disks are kept aside for a time: %s", quantity(len(aside), "VM"), strings.Join(aside, ", "))))
+	}
+	if len(removed) > 0 {
 		fmt.Fprintln(p.out, p.danger(fmt.Sprintf("Deletes %s for good, with all disks: %s", quantity(len(removed), "VM"), strings.Join(removed, ", "))))
 	}
 	fmt.Fprintf(p.out, "Digest %s\n", p.plan.Digest)
