@@ -35,7 +35,7 @@ func TestISOBoots(t *testing.T) {
 			t.Errorf("the guest did not power off by itself: %s", e.Message)
 		}
 	}
-	wantClean(t, root)
+	wantClean(t, root, ".hvinstall")
 }
 
 // serveLeases is a DHCP server on br0.

@@ -745,9 +745,8 @@ func TestPrevious(t *testing.T) {
 	if !last.Disks {
 		t.Fatalf("the newest entry is %+v", last)
 	}
-	w := &worker{plan: Plan{Root: root}}
 	last.DisksUntil = time.Now().Add(-time.Minute)
-	if err := w.writeEntry(last); err != nil {
+	if err := writeEntry(last.Path, last); err != nil {
 		t.Fatal(err)
 	}
 	r = mustRun(t, want, Env{})

@@ -168,7 +168,7 @@ func TestKilledAtEachStep(t *testing.T) {
 		t.Errorf("%d of %d runs were killed; the places are no longer hit", kills, len(places))
 	}
 	t.Run("absent", func(t *testing.T) {
-		for i, p := range []string{"a/shutdown", "a/undefine", "a/delete"} {
+		for i, p := range []string{"a/shutdown", "a/keep", "a/undefine", "a/delete"} {
 			for _, kind := range []step.Kind{step.StepStarted, step.StepDone} {
 				dir := filepath.Join(root, fmt.Sprint("absent", i, kind))
 				if err := os.Mkdir(dir, 0o755); err != nil {
@@ -183,7 +183,10 @@ func TestKilledAtEachStep(t *testing.T) {
 				}
 				mustRun(t, want, env)
 				wantNothing(t, want, env)
-				wantClean(t, dir)
+				wantClean(t, dir, ".hvinstall")
+				if left, _ := filepath.Glob(filepath.Join(dir, previousDir, "*"+partSuffix)); len(left) > 0 || len(readPrevious("/", dir, time.Now())) == 0 {
+					t.Errorf("%s %s: unfinished %v, or nothing was kept", p, kind, left)
+				}
 				if out := virsh(t, "list", "--all", "--name"); out != "" {
 					t.Errorf("libvirt has %q", out)
 				}

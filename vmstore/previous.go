@@ -65,7 +65,7 @@ func readPrevious(root, store string, now time.Time) []Previous {
 	entries, _ := os.ReadDir(dir)
 	var found []Previous
 	for _, e := range entries {
-		if !e.IsDir() {
+		if !e.IsDir() || strings.HasSuffix(e.Name(), partSuffix) {
 			continue
 		}
 		text, err := os.ReadFile(filepath.Join(dir, e.Name(), entryFile))
@@ -139,15 +139,31 @@ func (w *worker) kept(name, text string) (Previous, bool) {
 	return Previous{}, false
 }
 
-// keepNow makes an entry: first the files, then the entry.json that makes it
-// one. What an interrupted run left is no entry.
+// partSuffix ends the name of an entry that is being made.
+const partSuffix = ".part"
+
+const entryTime = "20060102T150405.000Z"
+
+// keepNow makes an entry under another name, and renames it when it is whole.
 func (w *worker) keepNow(v VM, text string) error {
 	now := time.Now().UTC()
 	p := Previous{VM: v.Name, Made: now, Until: now.Add(keptFor)}
-	p.Path = filepath.Join(w.plan.Root, previousDir, v.Name+"-"+now.Format("20060102T150405.000Z"))
-	dir := w.at(p.Path)
+	p.Path = filepath.Join(w.plan.Root, previousDir, v.Name+"-"+now.Format(entryTime))
+	dir := w.at(p.Path) + partSuffix
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
 		return err
+	}
+	// What an interrupted run left.
+	others, _ := os.ReadDir(filepath.Dir(dir))
+	for _, old := range others {
+		made, isPart := strings.CutSuffix(old.Name(), partSuffix)
+		made, isOurs := strings.CutPrefix(made, v.Name+"-")
+		if _, err := time.Parse(entryTime, made); !isPart || !isOurs || err != nil {
+			continue
+		}
+		if err := removeDirectory(filepath.Dir(dir), old.Name()); err != nil {
+			return err
+		}
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		return err
@@ -173,18 +189,21 @@ func (w *worker) keepNow(v VM, text string) error {
 			return err
 		}
 	}
-	return w.writeEntry(p)
+	if err := writeEntry(dir, p); err != nil {
+		return err
+	}
+	if err := os.Rename(dir, w.at(p.Path)); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
 }
 
-func (w *worker) writeEntry(p Previous) error {
+func writeEntry(dir string, p Previous) error {
 	text, err := json.MarshalIndent(p, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := host.WriteFile(w.at(filepath.Join(p.Path, entryFile)), append(text, '\n'), 0o600); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(w.at(p.Path)))
+	return host.WriteFile(filepath.Join(dir, entryFile), append(text, '\n'), 0o600)
 }
 
 // copyState copies one small file; one that is not there yet is nothing to keep.
@@ -268,7 +287,7 @@ func (w *worker) moveAside(v VM) error {
 	if p.Until.Before(p.DisksUntil) {
 		p.Until = p.DisksUntil
 	}
-	if err := w.writeEntry(p); err != nil {
+	if err := writeEntry(w.at(p.Path), p); err != nil {
 		return err
 	}
 	return moveDirectory(w.at(w.plan.Root), v.Name, filepath.Join(strings.TrimPrefix(p.Path, w.plan.Root+"/"), movedDisks))
