@@ -129,7 +129,7 @@ func composed(i int) string {
     <disk type='file' device='disk'><driver name='qemu' type='qcow2' cache='none'/><source file='/old/@.qcow2'/>` + disk + `</disk>
     <controller type='scsi' index='0' model='virtio-scsi'/>
     ` + nic + extra + `
-    <video><model type='qxl'/></video>
+    <video><model type='vga'/></video>
   </devices>` + tail + `
 </domain>
 `

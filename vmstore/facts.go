@@ -1,5 +1,7 @@
 package vmstore
 
+import "github.com/beevik/etree"
+
 // Facts is what Probe found: plain values, so that a plan can be made from
 // them on another machine.
 type Facts struct {
@@ -80,6 +82,8 @@ type Domain struct {
 	// of what runs.
 	Inactive string `json:"inactive,omitempty"`
 	Live     string `json:"live,omitempty"`
+	// tree is the first of them, read.
+	tree *etree.Document
 }
 
 // DomainDisk is a disk or drive of a domain.

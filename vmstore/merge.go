@@ -206,6 +206,9 @@ func mib(kib uint64) string { return strconv.FormatUint(kib>>10, 10) }
 // processors sets their number, with the topology that must agree with it.
 func (m *merger) processors() {
 	e := below(m.root, "vcpu")
+	if e == nil && m.VCPU == 1 {
+		return
+	}
 	if e == nil {
 		e = etree.NewElement("vcpu")
 		e.SetText("1")

@@ -287,16 +287,24 @@ func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, fact
 		}
 		return m.refusals, m.err
 	}
-	doc, err := readTree(have.Inactive)
-	if err != nil {
-		return nil, err
+	doc := have.tree
+	if doc == nil { // facts from elsewhere
+		if doc, err = readTree(have.Inactive); err != nil {
+			return nil, err
+		}
+	} else {
+		doc = doc.Copy()
 	}
 	m := merge(doc, v.wish, false)
-	if m.err != nil {
+	switch {
+	case m.err != nil:
 		return nil, m.err
-	}
-	if v.XML, err = doc.WriteToString(); err != nil {
-		return nil, err
+	case len(m.found) == 0:
+		v.XML = have.Inactive
+	default:
+		if v.XML, err = doc.WriteToString(); err != nil {
+			return nil, err
+		}
 	}
 	v.Differences, v.ByHand = m.found, m.byHand()
 	p.Notes = append(p.Notes, m.notes...)

@@ -141,6 +141,9 @@ func (d *Domain) read() error {
 	if err != nil {
 		return err
 	}
+	if d.Inactive != "" {
+		d.tree = doc
+	}
 	root := doc.Root()
 	if d.UUID == "" {
 		d.Name, d.UUID = content(below(root, "name")), content(below(root, "uuid"))

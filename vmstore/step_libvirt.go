@@ -199,6 +199,8 @@ func (w *worker) isDefined(ctx context.Context, v VM) (step.State, string, error
 		return step.Absent, "", err
 	case persistent == 0:
 		return step.Absent, "it runs without a definition", nil
+	case v.From == InLibvirt && len(v.Differences) == 0 && inactive == v.XML:
+		return step.Done, "", nil // as the plan has found it
 	}
 	have, err := readTree(inactive)
 	if err != nil {

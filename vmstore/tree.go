@@ -29,16 +29,21 @@ func readTree(text string) (*etree.Document, error) {
 // Elements of another name space (qemu:commandline) are not meant.
 func below(e *etree.Element, names ...string) *etree.Element {
 	for _, name := range names {
-		if e == nil {
-			return nil
-		}
-		i := slices.IndexFunc(e.ChildElements(), func(c *etree.Element) bool { return c.Space == "" && c.Tag == name })
-		if i < 0 {
-			return nil
-		}
-		e = e.ChildElements()[i]
+		e = firstChild(e, name)
 	}
 	return e
+}
+
+func firstChild(e *etree.Element, name string) *etree.Element {
+	if e == nil {
+		return nil
+	}
+	for c := range e.ChildElementsSeq() {
+		if c.Tag == name && c.Space == "" {
+			return c
+		}
+	}
+	return nil
 }
 
 // every gives the children of one name.
@@ -46,7 +51,13 @@ func every(e *etree.Element, name string) []*etree.Element {
 	if e == nil {
 		return nil
 	}
-	return slices.DeleteFunc(e.ChildElements(), func(c *etree.Element) bool { return c.Space != "" || c.Tag != name })
+	var found []*etree.Element
+	for c := range e.ChildElementsSeq() {
+		if c.Tag == name && c.Space == "" {
+			found = append(found, c)
+		}
+	}
+	return found
 }
 
 // value reads an attribute of an element that may be absent.
