@@ -76,7 +76,7 @@ var forms = sync.OnceValue(func() map[string]*compiled {
 		"ssh_key":       {pattern: `[^\x00-\x1f\x7f-\x9f]+`, what: "one line of an authorized_keys file", example: "[ssh-ed25519 AAAAC3... me@laptop]", more: checkSSHKey, mute: true},
 		"password_hash": {pattern: `\$(?:y|gy|7|6|5|2[aby])\$[./A-Za-z0-9=,$+-]+`, what: "a crypt(5) hash ($y$, $6$, $2b$, ...)", example: "$y$j9T$...", fix: fixPassword, mute: true},
 		"libvirt_uri":   {pattern: `[a-z]+(?:\+[a-z0-9]+)?://[A-Za-z0-9@._:/?=&,%~+-]*`, what: "a libvirt address such as qemu:///system"},
-		"vm":            {pattern: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, what: "a VM name: letters, digits and . _ -, at most 64", more: notDots},
+		"vm":            {pattern: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`, what: "a VM name: letters, digits and . _ -, at most 64; a VM that has another one gets one by virsh domrename while it is off", more: notDots},
 		"usb_id":        {pattern: `0[xX]` + hex + `{4}`, what: "a USB id: 0x and four hex digits", example: "0x1a86", fix: fixUSB},
 		"block":         {pattern: `[^\x00]+`, what: "text"},
 		"user_data":     {pattern: `[^\x00]+`, what: "text", more: checkUserData},

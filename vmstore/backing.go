@@ -183,3 +183,15 @@ func probeLinks(root, store string, whole bool, facts *Facts) {
 	slices.Sort(facts.Missing)
 	facts.Missing = slices.Compact(facts.Missing)
 }
+
+// overlayBeside is an image in the same directory that builds on the file.
+func overlayBeside(path string) string {
+	entries, _ := os.ReadDir(filepath.Dir(path))
+	for _, e := range entries {
+		other := filepath.Join(filepath.Dir(path), e.Name())
+		if other != path && e.Type().IsRegular() && slices.Contains(neededFiles(other), path) {
+			return other
+		}
+	}
+	return ""
+}

@@ -54,22 +54,39 @@ func isLocal(uri string) bool {
 	return u.Host == "" && (transport == "" || transport == "unix")
 }
 
-// dialURI is the URI with the socket that is there: hosts with libvirt's
-// modular daemons have virtqemud's, and not libvirtd's.
-func dialURI(u *url.URL) *url.URL {
-	const monolithic, modular = "/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"
+// sockets are those of the one daemon and of QEMU's among the modular ones.
+var sockets = []string{"/run/libvirt/libvirt-sock", "/run/libvirt/virtqemud-sock"}
+
+// dialURIs are the URI with each socket that there is. One may be stale: after
+// a change from libvirtd to the modular daemons the former one's stays behind.
+func dialURIs(u *url.URL, sockets []string) []*url.URL {
 	if u.Scheme != "qemu" || u.Host != "" || u.RawQuery != "" {
-		return u
+		return []*url.URL{u}
 	}
-	if _, err := os.Stat(monolithic); err == nil {
-		return u
+	var found []*url.URL
+	for _, socket := range sockets {
+		if _, err := os.Stat(socket); err == nil {
+			with := *u
+			with.RawQuery = "socket=" + socket
+			found = append(found, &with)
+		}
 	}
-	if _, err := os.Stat(modular); err != nil {
-		return u
+	if len(found) == 0 {
+		return []*url.URL{u}
 	}
-	with := *u
-	with.RawQuery = "socket=" + modular
-	return &with
+	return found
+}
+
+// dial connects to the first that answers.
+func dial(uris []*url.URL) (l *libvirt.Libvirt, err error) {
+	for _, u := range uris {
+		live, e := libvirt.ConnectToURI(u)
+		if e == nil {
+			return live, nil
+		}
+		err = errors.Join(err, e)
+	}
+	return nil, err
 }
 
 func (c *connection) get() (*libvirt.Libvirt, error) {
@@ -78,7 +95,7 @@ func (c *connection) get() (*libvirt.Libvirt, error) {
 	if c.live != nil {
 		return c.live, nil
 	}
-	l, err := libvirt.ConnectToURI(dialURI(c.uri))
+	l, err := dial(dialURIs(c.uri, sockets))
 	if err != nil {
 		return nil, &UnreachableError{URI: c.uri.Redacted(), Err: err}
 	}

@@ -5,6 +5,8 @@ package vmstore
 import (
 	"bytes"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -280,6 +282,13 @@ func TestSystemDiskBoots(t *testing.T) {
 		t.Errorf("its disk is %s", r.plan.VMs[0].Spec.Disk)
 	}
 	wantNothing(t, want, Env{})
+	// But nothing grows while another one does.
+	text := virsh(t, "dumpxml", "--inactive", "files")
+	byHand(t, strings.Replace(strings.Replace(text, "<boot order='1'/>", "<boot order='2'/>", 1), "<target dev='vda' bus='virtio'/>", "<target dev='vda' bus='virtio'/><boot order='1'/>", 1))
+	want.VMs[0].DiskGB = 2
+	if r, err = tryRun(testContext(t), want, Env{}); err == nil || codes(r.refusals) != "disk-ambiguous" || size(system) != 1<<30 || size(data) != 10<<20 {
+		t.Errorf("%v, want disk-ambiguous; system has %d, data has %d", err, size(system), size(data))
+	}
 }
 
 // TestSmallFirmwareStays: variables of 2 MiB firmware fit no other.
@@ -299,7 +308,7 @@ func TestSmallFirmwareStays(t *testing.T) {
 		t.Errorf("it runs with\n%s", d.Live)
 	}
 	said := fmt.Sprint(r.plan.Notes)
-	if !strings.Contains(said, "its Secure Boot is off and stays so") {
+	if !strings.Contains(said, "its Secure Boot is off, and stays so") {
 		t.Errorf("notes %s", said)
 	}
 	wantNothing(t, want, Env{})
@@ -494,6 +503,9 @@ func TestBaseWithOverlay(t *testing.T) {
 		r, err := tryRun(testContext(t), want, Env{})
 		if err == nil || codes(r.refusals) != "disk-overlay" || !strings.Contains(err.Error(), base) || !strings.Contains(err.Error(), overlay) {
 			t.Errorf("%v, want disk-overlay with both names", err)
+		}
+		if err := growFile(testContext(t), base, "qcow2", 1<<30, &news{}); err == nil || !strings.Contains(err.Error(), overlay) {
+			t.Errorf("growing the base: %v, want it refused with the overlay", err)
 		}
 		if after, err := os.ReadFile(base); err != nil || !bytes.Equal(before, after) || virsh(t, "list", "--all", "--name") != "" {
 			t.Errorf("the base was written to, or the VM defined (%v)", err)
@@ -762,4 +774,36 @@ func TestPrevious(t *testing.T) {
 		t.Error(err)
 	}
 	wantNothing(t, want, Env{})
+}
+
+// TestStaleSocket: of two sockets, the one that answers is used.
+func TestStaleSocket(t *testing.T) {
+	u, err := url.Parse(defaultURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	stale := filepath.Join(dir, "stale")
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: stale, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener.SetUnlinkOnClose(false)
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, order := range [][]string{{stale, libvirtSocket}, {libvirtSocket, stale}, {filepath.Join(dir, "none"), libvirtSocket}} {
+		l, err := dial(dialURIs(u, order))
+		if err != nil {
+			t.Errorf("%v: %v", order, err)
+			continue
+		}
+		if _, err := l.ConnectGetLibVersion(); err != nil {
+			t.Errorf("%v: %v", order, err)
+		}
+		_ = l.Disconnect()
+	}
+	if _, err := dial(dialURIs(u, []string{stale})); err == nil {
+		t.Error("a stale socket answered")
+	}
 }

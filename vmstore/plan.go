@@ -343,18 +343,22 @@ func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, fact
 	return m.refusals, nil
 }
 
-// noteFirmware says what of firmware has no effect on a VM that exists.
+// noteFirmware says what of firmware has no effect on a VM that exists. Of one
+// that was taken over, only what the layout cannot mean by its defaults.
 func (p *Plan) noteFirmware(v *VM, vm configs.VM, have *Domain) {
-	kept := func(format string, args ...any) {
-		p.note("firmware-kept", v.Name, format+"; a guest does not survive another one: make the VM absent first", args...)
+	kept := func(what string) {
+		p.note("firmware-kept", v.Name, "%s, and stays so: its guest was installed with it", what)
 	}
-	switch uefi := isTrue(vm.Firmware.UEFI, true); {
+	uefi, made := isTrue(vm.Firmware.UEFI, true), v.wish.made
+	switch {
 	case v.Spec.UEFI && !uefi:
-		kept("its firmware is UEFI and stays so")
-	case !v.Spec.UEFI && uefi && v.Spec.UEFI == have.UEFI:
-		kept("its firmware is BIOS and stays so")
-	case v.Spec.SecureBoot != vm.Firmware.SecureBoot && v.Spec.SecureBoot == have.SecureBoot && v.Spec.UEFI:
-		kept("its Secure Boot is %s and stays so", onOff(v.Spec.SecureBoot))
+		kept("its firmware is UEFI")
+	case made && !have.UEFI && uefi:
+		kept("its firmware is BIOS")
+	case vm.Firmware.SecureBoot && !v.Spec.SecureBoot:
+		kept("its Secure Boot is off")
+	case made && v.Spec.UEFI && have.SecureBoot && !vm.Firmware.SecureBoot:
+		kept("its Secure Boot is on")
 	}
 	if have.TPM && !vm.Firmware.TPM && v.wish.made {
 		p.note("tpm-kept", v.Name, "it has a TPM, which the layout does not name; it stays, for its guest's keys may be in it")
@@ -420,6 +424,12 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 	wanted := int64(v.Spec.DiskGB) << 30
 	switch {
 	case vm.DiskGB == 0:
+	case file.Virtual < wanted && have != nil && have.bootsFrom() != "" && have.bootsFrom() != v.Spec.DiskTarget:
+		return []step.Refusal{{
+			Code: "disk-ambiguous", Where: v.Name,
+			What: fmt.Sprintf("disk_gb is %d, its system disk was %s (%s), and it now boots from %s first", vm.DiskGB, v.Spec.DiskTarget, v.Spec.Disk, have.bootsFrom()),
+			Hint: "put the boot order right (virsh edit " + v.Name + "), or take disk_gb out of the layout",
+		}}
 	case file.Virtual < wanted:
 		v.GrowFrom = file.Virtual
 	case file.Virtual > wanted:

@@ -234,6 +234,9 @@ func growFile(ctx context.Context, path, format string, want int64, report step.
 	if file.Virtual > want {
 		return &ShrinkError{Path: path, Have: file.Virtual, Want: want}
 	}
+	if overlay := overlayBeside(path); overlay != "" {
+		return fmt.Errorf("%s builds on %s, which is not grown: to write to a base is to destroy what builds on it", overlay, path)
+	}
 	cmd := host.Cmd{Argv: []string{"qemu-img", "resize", "-q", "-f", format, path, fmt.Sprint(want)}, Log: report.Log}
 	return cmd.Run(ctx)
 }

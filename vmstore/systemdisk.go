@@ -43,3 +43,15 @@ func (d *Domain) systemDisk(dest string) (disk DomainDisk, found bool, ambiguous
 	}
 	return disk, false, ambiguous
 }
+
+// bootsFrom is the target of the disk that is first in the boot order; empty
+// where no disk is in it.
+func (d *Domain) bootsFrom() string {
+	target, first := "", 0
+	for _, e := range d.Disks {
+		if e.Device == "disk" && e.Boot > 0 && (first == 0 || e.Boot < first) {
+			target, first = e.Target, e.Boot
+		}
+	}
+	return target
+}
