@@ -133,7 +133,19 @@ func TestExports(t *testing.T) {
 	if got := run(t, "stat", "-c", "%u:%g %a", "/mnt/bulk/homeassistant-vm", "/mnt/bulk/apps-vm", "/mnt/bulk/deep/scrypted", "/mnt/bulk/public"); got != "1000:1000 775\n0:0 755\n0:0 755\n0:0 777" {
 		t.Errorf("owners and modes:\n%s", got)
 	}
+	// mountd opens its ports where it is not told that the server speaks version
+	// 4 alone, and none where it is.
+	must(t, os.Rename("/"+confFile, "/"+confFile+".aside"))
+	run(t, "rpc.mountd")
+	if !mountdListens() {
+		t.Error("rpc.mountd without the file has no port, so that none with it shows nothing")
+	}
+	run(t, "busybox", "killall", "rpc.mountd")
+	must(t, os.Rename("/"+confFile+".aside", "/"+confFile))
 	startServer(t)
+	if mountdListens() {
+		t.Error("rpc.mountd listens")
+	}
 
 	served := map[string][]string{ // by client: what it may mount
 		"lan":      {"/mnt/bulk/apps-vm", "/mnt/bulk/homeassistant-vm", "/mnt/bulk/deep/scrypted", "/mnt/bulk/public"},

@@ -76,7 +76,35 @@ func (c console) nobodyGetsIn() {
 	// The unit runs after that of nftables, for which systemctl alone waits.
 	c.run("timeout 60 sh -c 'until nft list table inet hvinstall >/dev/null 2>&1; do sleep 0.2; done'")
 	c.has("nftables.service brings the filter back", "nft list table inet hvinstall", "policy drop")
-	c.run("systemctl stop nftables.service; hvinstall --plan /etc/hvinstall/layout.yaml --yes; ip netns del peer; ip addr del 172.16.5.2/24 dev br0")
+	c.run("systemctl stop nftables.service; hvinstall --plan /etc/hvinstall/layout.yaml --yes")
+	c.accessIsTakenBack()
+	c.run("ip netns del peer; ip addr del 172.16.5.2/24 dev br0")
+}
+
+// accessIsTakenBack gives a person a key, restricts it and takes it away, as
+// the layout's owner does, and tries it from the neighbour.
+func (c console) accessIsTakenBack() {
+	c.t.Helper()
+	const ssh = "ip netns exec peer ssh -i /root/id -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes " + spechost.User + "@192.168.1.15 id 2>&1; true"
+	c.run("ssh-keygen -q -t ed25519 -N '' -C visitor -f /root/id; cp /etc/hvinstall/layout.yaml /root/before.yaml")
+	give := func(options, groups string) {
+		c.t.Helper()
+		c.run(`sed "s|{name: ` + spechost.User + `, groups: .wheel.|{name: ` + spechost.User + `, ssh_authorized_keys: ['` + options + `$(cat /root/id.pub)'], groups: [` + groups +
+			`]|" /root/before.yaml >/etc/hvinstall/layout.yaml; hvinstall --plan /etc/hvinstall/layout.yaml --yes`)
+	}
+	give("", "wheel, adm")
+	c.has("the key opens", ssh, "(adm)")
+	give(`from=\"192.168.99.0/24\" `, "wheel")
+	c.has("the key is restricted to another network", ssh, "Permission denied")
+	give(`from=\"192.168.1.0/24\" `, "wheel")
+	c.has("the key opens from this network", ssh, "uid=")
+	c.hasNot("the group is taken back", ssh, "(adm)")
+	c.run("cp /root/before.yaml /etc/hvinstall/layout.yaml")
+	c.has("status names the key", "hvinstall status", "(visitor)")
+	c.has("the preview names it", "hvinstall --plan /etc/hvinstall/layout.yaml --dry-run | tr -s ' \\n' ' '", "(visitor) goes")
+	c.run("hvinstall --plan /etc/hvinstall/layout.yaml --yes")
+	c.has("the key is taken back", ssh, "Permission denied")
+	c.has("nothing differs", "hvinstall status", "Everything is as the layout wants it.")
 }
 
 func (c console) scan(address string) portscan.Result {
