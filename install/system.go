@@ -45,8 +45,10 @@ func (p *Plan) system(in Input) {
 		sum = image.SHA256
 	}
 	plan, refusals := osimage.MakePlan(values, sum)
+	var accounts osimage.AccountFacts // of a host that is installed there are none
 	if !p.Installing() {
-		plan.Taken, plan.Kept = plan.Access(in.Facts.Accounts)
+		accounts = in.Facts.Accounts
+		plan.Taken, plan.Kept = plan.Access(accounts)
 	}
 	p.OS = &plan
 	if !p.Installing() {
@@ -54,7 +56,7 @@ func (p *Plan) system(in Input) {
 		refusals = slices.DeleteFunc(refusals, func(r step.Refusal) bool { return r.Code == "image-sum" })
 	}
 	p.Refusals = append(p.Refusals, refusals...)
-	p.Warnings = append(p.Warnings, plan.Warnings()...)
+	p.Warnings = append(p.Warnings, plan.Warnings(accounts)...)
 }
 
 // mounts are the lines of fstab, / first.

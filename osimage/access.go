@@ -13,6 +13,8 @@ import (
 type AccountFacts struct {
 	Given Given         `json:"given,omitempty"`
 	Users []AccountFact `json:"users,omitempty"`
+	// RootByKey: root has SSH keys, and sshd is not yet told to refuse root.
+	RootByKey bool `json:"root_by_key,omitempty"`
 }
 
 // AccountFact is one account. Keys are named as ssh-keygen -l does.
@@ -37,6 +39,10 @@ func ProbeAccounts(root string) AccountFacts {
 		return AccountFacts{} // the step that reads it says why
 	}
 	f := AccountFacts{Given: given}
+	if _, err := os.Lstat(filepath.Join(root, sshdConfPath)); err != nil {
+		text, err := readKeys(root, "/root")
+		f.RootByKey = err == nil && len(keyNames(strings.Split(text, "\n"))) > 0
+	}
 	for _, r := range records(have.passwd) {
 		uid, _, home, err := homeOf(have.passwd, r[0])
 		if _, known := given[r[0]]; err != nil || !known && (uid < firstID || uid > lastID) {

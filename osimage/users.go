@@ -83,19 +83,22 @@ func (p Plan) userLines() []string {
 
 // Warnings is what a person should know of the accounts beforehand: a host
 // whose people have passwords alone is reached at its console alone.
-func (p Plan) Warnings() []string {
-	var names []string
+func (p Plan) Warnings(f AccountFacts) []string {
+	var warnings, names []string
 	for _, u := range p.Users {
-		if len(u.Keys) > 0 {
-			return nil
+		at := slices.IndexFunc(f.Users, func(a AccountFact) bool { return a.Name == u.Name })
+		if len(u.Keys) == 0 && (at < 0 || len(f.Users[at].OwnKeys) == 0) {
+			names = append(names, u.Name)
 		}
-		names = append(names, u.Name)
 	}
-	if len(names) == 0 {
-		return nil // refused
+	if len(names) > 0 && len(names) == len(p.Users) {
+		warnings = append(warnings, fmt.Sprintf("ssh takes keys alone, and %s has none: this host is entered at its console only; to change that, add ssh_authorized_keys",
+			strings.Join(names, ", ")))
 	}
-	return []string{fmt.Sprintf("ssh takes keys alone, and the layout has none for %s: they log in at the console, or by a key that is in their authorized_keys already; add ssh_authorized_keys",
-		strings.Join(names, ", "))}
+	if f.RootByKey {
+		warnings = append(warnings, "root has SSH keys, which no longer let anybody in: log in as a user of the group wheel, and become root by sudo")
+	}
+	return warnings
 }
 
 // accountFiles are written in this order: a name is in passwd only when
