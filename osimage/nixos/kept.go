@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"hvinstall/host"
 	"hvinstall/step"
@@ -22,13 +24,56 @@ func (j Job) keptSteps() []step.Step {
 		j.fileStep("os/nixos/plan", "keep the plan in "+LayoutPath, LayoutPath, func() ([]byte, error) { return j.Layout, nil }, 0o600),
 		j.binaryStep(),
 	}
+	former := j.formerPasswordsStep()
+	steps = append(steps, former)
 	for _, u := range j.Input.Layout.Users {
 		if u.PasswordHash != "" {
-			steps = append(steps, j.fileStep("os/nixos/password/"+u.Name, "keep the password hash of "+u.Name, PasswordsDir+"/"+u.Name,
-				func() ([]byte, error) { return []byte(u.PasswordHash + "\n"), nil }, 0o600))
+			keep := j.fileStep("os/nixos/password/"+u.Name, "keep the password hash of "+u.Name, PasswordsDir+"/"+u.Name,
+				func() ([]byte, error) { return []byte(u.PasswordHash + "\n"), nil }, 0o600)
+			// What is written there meanwhile is no former one.
+			keep.After = append(slices.Clone(keep.After), former.ID)
+			steps = append(steps, keep)
 		}
 	}
 	return steps
+}
+
+// formerPasswordsStep removes the hashes that the layout no longer has.
+func (j Job) formerPasswordsStep() step.Step {
+	dir := filepath.Join(j.Root, PasswordsDir)
+	former := func() ([]string, error) {
+		files, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		var names []string
+		for _, f := range files {
+			if !slices.ContainsFunc(j.Input.Layout.Users, func(u configsUser) bool { return u.Name == f.Name() && u.PasswordHash != "" }) {
+				names = append(names, f.Name())
+			}
+		}
+		return names, nil
+	}
+	return step.Step{
+		ID: "os/nixos/former-passwords", Title: "keep no password hash that the layout has not", After: j.After,
+		Check: func(context.Context) (step.State, string, error) {
+			names, err := former()
+			if err != nil {
+				return step.Absent, "", fmt.Errorf("looking at %s: %w", dir, err)
+			}
+			if len(names) > 0 {
+				return step.Absent, "the hash of " + strings.Join(names, ", ") + " is still there", nil
+			}
+			return step.Done, "", nil
+		},
+		Do: func(context.Context, step.Reporter) error {
+			names, err := former()
+			for _, name := range names {
+				err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
+			}
+			return err
+		},
+	}
 }
 
 // fileStep keeps a small file; its content is in no title, event or error.

@@ -167,6 +167,17 @@ func TestInstallFromCheckout(t *testing.T) {
 			t.Errorf("%s is %v, %v; want it with mode %v", path, info, err, mode)
 		}
 	}
+	// A hash that the layout no longer has goes, and the others stay.
+	gone := filepath.Join(r.job.Root, PasswordsDir, "former")
+	if err := os.WriteFile(gone, []byte("$y$x$y\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := r.run(t.Context()); changed != 1 || err != nil {
+		t.Errorf("a former password changed %d steps, %v; want 1", changed, err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(gone)); err != nil || len(left) != 1 || left[0].Name() != "snyssen" {
+		t.Errorf("%s holds %v, %v", PasswordsDir, left, err)
+	}
 	if _, err := os.Stat(filepath.Dir(r.job.Root) + "/infra/nix/hosts/hypervisor/luks.nix"); err != nil {
 		t.Error(err)
 	}
@@ -592,7 +603,7 @@ func TestRunningHost(t *testing.T) {
 	for _, s := range r.steps() {
 		got = append(got, s.ID)
 	}
-	if want := "os/nixos/plan os/nixos/binary os/nixos/password/snyssen os/nixos/install"; strings.Join(got, " ") != want {
+	if want := "os/nixos/plan os/nixos/binary os/nixos/former-passwords os/nixos/password/snyssen os/nixos/install"; strings.Join(got, " ") != want {
 		t.Errorf("steps on the running host: %v, want %s", got, want)
 	}
 }
