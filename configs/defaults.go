@@ -11,9 +11,6 @@ import (
 // tags say, then what depends on other keys.
 func (l *Layout) applyDefaults(s shapes) {
 	fillIn(s, reflect.ValueOf(l).Elem())
-	if l.Seed == "" {
-		l.Seed = l.Hostname
-	}
 	if l.Encryption.KeyFilename == "" {
 		l.Encryption.KeyFilename = l.Hostname
 	}

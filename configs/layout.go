@@ -27,7 +27,7 @@ package configs
 // Layout is the whole of layout.yaml, with defaults filled in by Load.
 type Layout struct {
 	Hostname   string     `yaml:"hostname" doc:"the host's name; one DNS label" form:"hostname" example:"hypervisor"`
-	Seed       string     `yaml:"seed,omitempty" doc:"what the UUIDs on the disks are derived from; change it to give a reinstalled host new identities" form:"word" default:"=hostname" example:"hypervisor-2026"`
+	Seed       string     `yaml:"seed,omitempty" doc:"what the identities of new disks are derived from; drawn at the first installation and kept on the disks; give another one to make a host anew" form:"word" default:"=drawn" example:"hypervisor-2026"`
 	OS         *OS        `yaml:"os,omitempty" doc:"the system disk and what is installed on it; absent: this host's system is left alone" example:"{disk: /dev/disk/by-id/nvme-Samsung_SSD_970_EVO_500GB_S466NX0M712345A, nixos: {flake: github:me/infra#hypervisor}}"`
 	Pools      []Pool     `yaml:"pools,omitempty" doc:"btrfs RAID1 pools by name, each disk in a LUKS2 volume of its own" mapkey:"Name" keyform:"pool" example:"{bulk: {disks: [/dev/disk/by-id/ata-ST4000VN008-2DR166_ZGY0A1B2, /dev/disk/by-id/ata-ST2000VN004-2E4164_Z523C4D5], storage_media: hdd}}"`
 	Encryption Encryption `yaml:"encryption,omitempty" doc:"how the LUKS volumes are unlocked" example:"{usb_keys: [{uuid: 8B34-7D3C}]}"`

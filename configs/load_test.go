@@ -54,7 +54,7 @@ func TestHypervisor(t *testing.T) {
 	}
 	want := &Layout{
 		Hostname: "hypervisor",
-		Seed:     "hypervisor",
+
 		OS: &OS{
 			Disk:         DiskRef{ID: "/dev/disk/by-id/nvme-Samsung_SSD_970_EVO_500GB_S466NX0M712345A"},
 			ESPSize:      1 << 30,

@@ -65,6 +65,9 @@ func (v VolumePlan) finishCopy(b []byte, sticks map[int]string) error {
 		slot["priority"] = priorityPrefer
 		tokens[strconv.Itoa(i)] = tokenOn{Token{Type: TokenKey, Stick: sticks[number]}, []string{strconv.Itoa(number)}}
 	}
+	if v.Mark != nil {
+		tokens[strconv.Itoa(len(tokens))] = v.Mark
+	}
 	m["tokens"] = tokens
 	if v.AllowDiscards {
 		config["flags"] = []string{"allow-discards"}

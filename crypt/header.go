@@ -1,6 +1,7 @@
 package crypt
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 )
@@ -17,10 +18,11 @@ type Header struct {
 	Subsystem string
 	Slots     map[int]Slot
 	Tokens    map[int]Token
-	Flags     []string // persistent flags, as allow-discards
-	Sector    int      // encryption sector size, bytes
-	Offset    uint64   // where the data begins, bytes
-	Cipher    string   // as aes-xts-plain64
+	Marks     map[int]json.RawMessage // the tokens of type TokenHost
+	Flags     []string                // persistent flags, as allow-discards
+	Sector    int                     // encryption sector size, bytes
+	Offset    uint64                  // where the data begins, bytes
+	Cipher    string                  // as aes-xts-plain64
 	// Damaged says that one of the two copies is not valid; the other was read.
 	Damaged bool
 	// Unfinished says that bytes look like the beginning of a header and no
@@ -71,6 +73,10 @@ const (
 	TokenKey        = "hvinstall-key"
 	TokenPassphrase = "hvinstall-passphrase"
 )
+
+// TokenHost is the type of the token that says whose the volume is. It has no
+// keyslot, and crypt keeps it without reading it.
+const TokenHost = "hvinstall-host"
 
 // AllowsDiscards reports whether the header says so to every opener.
 func (h Header) AllowsDiscards() bool { return slices.Contains(h.Flags, "allow-discards") }

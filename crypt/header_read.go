@@ -160,7 +160,7 @@ func (h *Header) metadata(text []byte) error {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return err
 	}
-	h.Flags, h.Slots, h.Tokens = m.Config.Flags, map[int]Slot{}, map[int]Token{}
+	h.Flags, h.Slots, h.Tokens, h.Marks = m.Config.Flags, map[int]Slot{}, map[int]Token{}, map[int]json.RawMessage{}
 	for id, s := range m.Keyslots {
 		n, err := strconv.Atoi(id)
 		if err != nil {
@@ -192,6 +192,9 @@ func (h *Header) metadata(text []byte) error {
 			t.Slots = append(t.Slots, s)
 		}
 		h.Tokens[n] = t.Token
+		if t.Type == TokenHost {
+			h.Marks[n] = raw
+		}
 	}
 	if s, there := m.Segments["0"]; there {
 		h.Sector, h.Cipher = s.SectorSize, s.Encryption

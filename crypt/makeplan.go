@@ -1,6 +1,8 @@
 package crypt
 
 import (
+	"encoding/json"
+
 	"hvinstall/configs"
 )
 
@@ -23,6 +25,7 @@ type Container struct {
 	SSD            bool
 	Exists         bool
 	Adopted        bool
+	Mark           json.RawMessage // see VolumePlan
 }
 
 // Stick is a USB key as install knows it: by the VFAT's serial, and by its
@@ -31,6 +34,7 @@ type Stick struct {
 	DiskID string
 	FSUUID string
 	Format bool
+	Former string // see KeyPlan
 }
 
 // MakePlan decides the volumes and keys. memory is what the machine has
@@ -44,11 +48,11 @@ func MakePlan(l *configs.Layout, containers []Container, sticks []Stick, memory 
 		}
 		plan.Volumes = append(plan.Volumes, VolumePlan{
 			Mapping: c.Mapping, Device: c.Device, DiskID: c.DiskID, Pool: c.Pool, UUID: c.UUID,
-			SectorSize: sector, AllowDiscards: c.SSD, Create: !c.Exists, Adopted: c.Adopted,
+			SectorSize: sector, AllowDiscards: c.SSD, Create: !c.Exists, Adopted: c.Adopted, Mark: c.Mark,
 		})
 	}
 	for _, s := range sticks {
-		plan.Keys = append(plan.Keys, KeyPlan{DiskID: s.DiskID, FSUUID: s.FSUUID, Filename: l.Encryption.KeyFilename, Format: s.Format})
+		plan.Keys = append(plan.Keys, KeyPlan{DiskID: s.DiskID, FSUUID: s.FSUUID, Filename: l.Encryption.KeyFilename, Format: s.Format, Former: s.Former})
 	}
 	plan.SideBySide = sideBySide(memory, len(plan.Volumes))
 	return plan

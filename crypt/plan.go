@@ -6,6 +6,8 @@
 // which print as nothing, go to programs by file descriptor and are wiped.
 package crypt
 
+import "encoding/json"
+
 // Plan is everything that becomes of the host's LUKS volumes and keys.
 type Plan struct {
 	Volumes []VolumePlan `json:"volumes"`
@@ -25,6 +27,9 @@ type VolumePlan struct {
 	AllowDiscards bool   `json:"allow_discards"` // kept in the header, so that every opener applies it
 	Create        bool   `json:"create"`         // false: it exists (kept or adopted)
 	Adopted       bool   `json:"adopted,omitempty"`
+	// Mark is the token of type TokenHost that the header is to have; nil: none
+	// is written.
+	Mark json.RawMessage `json:"mark,omitempty"`
 }
 
 // Device-mapper path of the opened volume.
@@ -38,5 +43,6 @@ type KeyPlan struct {
 	DiskID   string `json:"disk_id,omitempty"` // a stick that hvinstall formats
 	FSUUID   string `json:"fs_uuid"`           // VFAT volume serial of the stick, as 8B34-7D3C
 	Filename string `json:"filename"`          // in the stick's root
+	Former   string `json:"former,omitempty"`  // the file's name before the host was renamed: its key stays the key
 	Format   bool   `json:"format"`            // the stick is formatted first
 }

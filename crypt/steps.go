@@ -106,7 +106,13 @@ func (p Plan) KeyStep(key KeyPlan, k *Keyring, after ...string) step.Step {
 					return err
 				}
 			}
-			fresh := NewKey(KeySize)
+			fresh, err := p.formerKey(key)
+			if err != nil {
+				return err
+			}
+			if fresh.Empty() {
+				fresh = NewKey(KeySize)
+			}
 			if err := key.write(ctx, fresh); err != nil {
 				if errors.Is(err, ErrNoStick) {
 					return &StickError{key.FSUUID, "the stick is not plugged in", "plug it in and run again"}
@@ -117,6 +123,22 @@ func (p Plan) KeyStep(key KeyPlan, k *Keyring, after ...string) step.Step {
 			return nil
 		},
 	}
+}
+
+// formerKey is the key that the stick holds under the host's former name; empty
+// where it holds none that opens a volume. The file stays: the boot entries of
+// before look for it.
+func (p Plan) formerKey(key KeyPlan) (Secret, error) {
+	if !isKeyFilename(key.Former) {
+		return Secret{}, nil
+	}
+	key.Filename = key.Former
+	found, err := key.read()
+	if err != nil || found.Empty() || p.opensAny(key, found) {
+		return found, err
+	}
+	found.Wipe()
+	return Secret{}, nil
 }
 
 func (p Plan) checkKey(key KeyPlan, k *Keyring) (step.State, string, error) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"strings"
 )
 
 // A disk that hvinstall has begun and not completed carries a mark: one sector
@@ -15,12 +16,17 @@ import (
 
 const begunText = "hvinstall: begun\n"
 
-// begunMark is the mark of the disk with this table, one sector long.
-func begunMark(tableGUID string, sector uint32) []byte {
+// begunMark is the mark of the disk with this table, one sector long. It says
+// for which host the disk is made.
+func begunMark(tableGUID, host string, sector uint32) []byte {
 	mark := make([]byte, max(sector, 512))
-	copy(mark, begunText+tableGUID+"\nNothing on this disk is complete yet. Run hvinstall again with the same layout.\n")
+	copy(mark, begunHead(tableGUID)+"Nothing on this disk is complete yet. Run hvinstall again with the same layout.\n"+begunHost+host+"\n")
 	return mark
 }
+
+func begunHead(tableGUID string) string { return begunText + tableGUID + "\n" }
+
+const begunHost = "host: "
 
 // begunOffset is where the mark is: the sector before the backup table, which
 // the plan leaves free.
@@ -31,26 +37,38 @@ func begunOffset(size uint64, sector uint32) uint64 {
 
 // isBegun reports whether the disk with this table carries the mark.
 func isBegun(disk io.ReaderAt, size uint64, sector uint32, tableGUID string) (bool, error) {
-	want := begunMark(tableGUID, sector)
-	have := make([]byte, len(want))
+	have := make([]byte, max(sector, 512))
 	if _, err := disk.ReadAt(have, int64(begunOffset(size, sector))); err != nil {
 		return false, fmt.Errorf("reading the end of the disk: %w", err)
 	}
-	return bytes.Equal(have, want), nil
+	return bytes.HasPrefix(have, []byte(begunHead(tableGUID))), nil
 }
 
-// foundBegun is isBegun for the signature readers. Right after a table's first
-// write the mark is not there yet; the entries are zero then.
-func foundBegun(c *content, sector uint32, tableGUID string) bool {
+// foundBegun is isBegun for the signature readers, with the host's seed. Right
+// after a table's first write the mark is not there yet; the entries are zero
+// then.
+func foundBegun(c *content, sector uint32, tableGUID string) (begun bool, host string) {
 	s := uint64(max(sector, 512))
 	if c.size < 1<<20 {
-		return false
+		return false, ""
 	}
-	want := begunMark(tableGUID, sector)
-	have := c.at(begunOffset(c.size, sector), uint64(len(want)))
+	have := c.at(begunOffset(c.size, sector), s)
 	if have == nil {
-		return false
+		return false, ""
+	}
+	if bytes.HasPrefix(have, []byte(begunHead(tableGUID))) {
+		return true, begunFor(have)
 	}
 	entries := c.at(2*s, gptEntriesSize)
-	return bytes.Equal(have, want) || entries != nil && allZero(entries) && c.is(s, "EFI PART")
+	return entries != nil && allZero(entries) && c.is(s, "EFI PART"), ""
+}
+
+// begunFor is the seed in a mark.
+func begunFor(mark []byte) string {
+	for line := range strings.Lines(string(bytes.TrimRight(mark, "\x00"))) {
+		if host, found := strings.CutPrefix(line, begunHost); found {
+			return printable(host)
+		}
+	}
+	return "" // made by an hvinstall that kept none
 }

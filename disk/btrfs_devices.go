@@ -21,7 +21,9 @@ const btrfsDevInfo = 0xd000941e
 type btrfsInfo struct {
 	id      uint64
 	path    string // empty for one that was not there at the mount
+	uuid    string // the device's own
 	size    uint64 // bytes
+	used    uint64 // bytes that chunks take
 	missing bool
 }
 
@@ -49,7 +51,7 @@ func btrfsDevices(mountpoint string) ([]btrfsInfo, error) {
 			return nil, fmt.Errorf("asking %s for its device %d: %w", mountpoint, id, err)
 		}
 		path, _, _ := bytes.Cut(b[3072:], []byte{0})
-		d := btrfsInfo{id: id, path: string(path), size: binary.NativeEndian.Uint64(b[32:])}
+		d := btrfsInfo{id: id, path: string(path), uuid: uuidText(b[8:24]), used: binary.NativeEndian.Uint64(b[24:]), size: binary.NativeEndian.Uint64(b[32:])}
 		d.missing = d.path == "" || readLine(fmt.Sprintf("/sys/fs/btrfs/%s/devinfo/%d/missing", fsid, id)) == "1"
 		all = append(all, d)
 	}

@@ -13,8 +13,10 @@ import (
 
 // Facts is what Probe saw of the machine's disks.
 type Facts struct {
-	Disks  []Disk   `json:"disks"`
-	Unseen []string `json:"unseen,omitempty"` // what could not be read, and why
+	Disks []Disk `json:"disks"`
+	// Filesystems are the btrfs that are mounted.
+	Filesystems []Btrfs  `json:"filesystems,omitempty"`
+	Unseen      []string `json:"unseen,omitempty"` // what could not be read, and why
 }
 
 // Disk is one whole disk.
@@ -40,6 +42,8 @@ type Disk struct {
 	// Begun is the mark of a disk that hvinstall began to make and did not
 	// complete: nothing on it can be anybody's data.
 	Begun bool `json:"begun,omitempty"`
+	// BegunBy is the seed of the host that it is being made for.
+	BegunBy string `json:"begun_by,omitempty"`
 }
 
 // Partition is one partition that the kernel or the table knows.
@@ -53,6 +57,24 @@ type Partition struct {
 	Label      string      `json:"label,omitempty"` // GPT partition name
 	Holders    []Holder    `json:"holders,omitempty"`
 	Signatures []Signature `json:"signatures,omitempty"`
+}
+
+// Btrfs is a mounted btrfs as the kernel knows it.
+type Btrfs struct {
+	UUID    string        `json:"uuid"`
+	Label   string        `json:"label,omitempty"`
+	Mounts  []string      `json:"mounts,omitempty"` // where, sorted
+	Devices []BtrfsDevice `json:"devices"`
+}
+
+// BtrfsDevice is one device of a btrfs.
+type BtrfsDevice struct {
+	ID      uint64 `json:"id"`                // btrfs' devid
+	UUID    string `json:"uuid,omitempty"`    // the device's own
+	Mapping string `json:"mapping,omitempty"` // device-mapper name; empty for another device and a missing one
+	Size    uint64 `json:"size,omitempty"`    // bytes
+	Used    uint64 `json:"used,omitempty"`    // bytes that chunks take
+	Missing bool   `json:"missing,omitempty"`
 }
 
 // Holder is what uses a disk or partition now.
@@ -74,6 +96,10 @@ type Signature struct {
 	Cipher    string `json:"cipher,omitempty"`  // LUKS1's, as aes-xts-plain64
 	Offset    uint64 `json:"offset,omitempty"`  // bytes from the device's beginning
 	Members   int    `json:"members,omitempty"` // devices of a btrfs, md or ZFS, where the signature tells
+	// Mark is whose a LUKS2 volume is; nil where the header has none. Sticks are
+	// the VFAT serials of the sticks that have a keyslot.
+	Mark   *Mark    `json:"mark,omitempty"`
+	Sticks []string `json:"sticks,omitempty"`
 }
 
 // ByIDFolder is where udev keeps the stable names.

@@ -13,6 +13,15 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 	if d.Blank() {
 		return Create
 	}
+	carried, carries := d.Carried()
+	if carries && carried.Problem != "" {
+		p.refuseCarried(w, d, carried)
+		return Refuse
+	}
+	if twins := p.twins(carried); carries && len(twins) > 1 {
+		p.refuseTwins(w, carried, twins)
+		return Refuse
+	}
 	if w.adopt {
 		if reason := p.adopt(w, dp); reason == "" {
 			return Adopt
@@ -24,22 +33,34 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 	if d.isOurs(dp.Table) {
 		return p.ours(dp)
 	}
-	if w.role == RolePool && p.isOwn(d, w.pool) && p.adopt(w, dp) == "" {
-		return Keep
+	own := carries && p.own(d, carried)
+	if own && carried.Role == w.role && carried.Pool == w.pool {
+		reason := p.adopt(w, dp)
+		if reason == "" && d.Begun {
+			reason = "its disk has the mark of one that is being made, under another identity"
+		}
+		if reason == "" {
+			return Keep
+		}
+		p.refuse("volume-incomplete", w.ref.ID, "nothing is written to it; docs/recovery.md says how a damaged disk of this host is mended",
+			"carries %s, of this host, but %s", carried, reason)
+		return Refuse
 	}
-	carried, carries := d.Carried()
+	if w.role == RoleKey && p.ownStick(d) {
+		return p.keepStick(dp)
+	}
 	switch {
-	case carries && carried.Open: // no consent erases a volume that the host has open
-		p.refuseCarried(w, carried)
+	case own, carries && carried.Open: // no consent erases a volume of this host, or one that it has open
+		p.refuseCarried(w, d, carried)
 		return Refuse
 	case slices.ContainsFunc(p.Erase, dp.isCalled):
 		return Erase
 	case carries:
-		p.refuseCarried(w, carried)
+		p.refuseCarried(w, d, carried)
 		return Refuse
 	}
-	if uuid, found := d.keyStick(); found {
-		p.refuse("stick-of-host", w.ref.ID, "to put this host's key beside what is there, name it by {uuid: "+uuid+"} in encryption.usb_keys; "+
+	if fat, found := d.keyStick(); found {
+		p.refuse("stick-of-host", w.ref.ID, "to put this host's key beside what is there, name it by {uuid: "+fat.UUID+"} in encryption.usb_keys; "+
 			"docs/safety.md, 'A disk of a hvinstall host', says how to give it up",
 			"it is a key stick that hvinstall made for a host whose identity is not this layout's")
 		return Refuse
@@ -53,6 +74,22 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 	}
 	p.refuse("disk-data", w.ref.ID, hint, "holds data: %s", d.Content())
 	return Refuse
+}
+
+// keepStick takes a stick of this host as it is.
+func (p *planner) keepStick(dp *DiskPlan) Fate {
+	gpt, _ := find(dp.Disk.Signatures, "gpt")
+	table := TablePlan{GUID: gpt.UUID}
+	for _, part := range dp.Disk.Partitions {
+		if fat, found := find(part.Signatures, "vfat"); found && fat.Label == keyLabel {
+			table.Partitions = append(table.Partitions, PartitionPlan{
+				Number: part.Number, Label: part.Label, Type: part.Type, GUID: part.GUID, Start: part.Start, Size: part.Size,
+				Format: "vfat", FSUUID: fat.UUID, FSLabel: fat.Label,
+			})
+		}
+	}
+	dp.Table = table
+	return Keep
 }
 
 // isOurs reports whether the table on the disk is the one that this plan would

@@ -11,7 +11,7 @@ import (
 func (p *planner) filesystems() {
 	l := p.Layout
 	if l.OS != nil {
-		fs := FilesystemPlan{Label: rootLabel, UUID: l.UUID("btrfs/os/" + p.identities(RoleOS, "")), Role: RoleOS, Discard: l.OS.StorageMedia != "hdd"}
+		fs := FilesystemPlan{Label: rootLabel, UUID: p.filesystemUUID(RoleOS, ""), Role: RoleOS, Discard: l.OS.StorageMedia != "hdd"}
 		for _, s := range l.OS.Subvolumes {
 			fs.Subvols = append(fs.Subvols, SubvolumePlan{Name: s.Name, Mountpoint: s.Mountpoint, Options: mountOptions(l.OS.MountOptions, fs.Discard)})
 		}
@@ -21,24 +21,58 @@ func (p *planner) filesystems() {
 		p.over(&fs, l.OS.Adopt)
 	}
 	for _, pool := range l.Pools {
-		fs := FilesystemPlan{Label: pool.Name, UUID: l.UUID("btrfs/pool/" + pool.Name), Role: RolePool, RAID1: true, Discard: pool.StorageMedia == "ssd"}
+		fs := FilesystemPlan{Label: pool.Name, UUID: p.filesystemUUID(RolePool, pool.Name), Role: RolePool, RAID1: true, Discard: pool.StorageMedia == "ssd"}
 		fs.Subvols = []SubvolumePlan{{Name: pool.Name, Mountpoint: pool.Mountpoint, Options: mountOptions(pool.MountOptions, fs.Discard)}}
 		p.over(&fs, pool.Adopt)
 	}
 }
 
-// identities joins what the disks of one file system are, so that its UUID is
-// new where it is made on other disks: btrfs takes two file systems of one
-// UUID for one.
-func (p *planner) identities(role Role, pool string) string {
-	var names []string
-	for _, d := range p.plan.Disks {
-		if d.Role == role && d.Pool == pool {
-			names = append(names, d.Disk.Identity())
+// filesystemUUID is the UUID of the file system on these disks: what they say
+// or the kernel says of them, else what a new one gets. Empty: known once the
+// volumes are open.
+func (p *planner) filesystemUUID(role Role, pool string) string {
+	var disks []Disk
+	derived := true
+	for _, dp := range p.plan.Disks {
+		if dp.Role != role || dp.Pool != pool {
+			continue
+		}
+		disks = append(disks, dp.Disk)
+		if dp.Fate != Keep && dp.Fate != Resume {
+			continue
+		}
+		if c, carries := dp.Disk.Carried(); carries && c.Filesystem != "" {
+			return c.Filesystem
+		}
+		for _, fs := range p.Facts.Filesystems {
+			if slices.ContainsFunc(fs.Devices, func(d BtrfsDevice) bool { return d.Mapping == dp.Mapping }) {
+				return fs.UUID
+			}
+		}
+		derived = derived && dp.VolumeUUID == p.seed.volume(role, pool, dp.Disk)
+	}
+	if !derived && role == RoleOS {
+		return ""
+	}
+	return p.seed.filesystem(role, pool, disks)
+}
+
+// marks says what each volume's header is to say of it.
+func (p *planner) marks() {
+	for _, fs := range p.plan.Filesystems {
+		for i := range p.plan.Disks {
+			dp := &p.plan.Disks[i]
+			if dp.Mapping == "" || !dp.Writes() || !slices.Contains(fs.Devices, "/dev/mapper/"+dp.Mapping) {
+				continue
+			}
+			m := Mark{Version: markVersion, Host: string(p.seed), Role: dp.Role, Pool: dp.Pool, Filesystem: fs.UUID}
+			if dp.Role == RolePool {
+				m.Of = len(fs.Devices)
+				_, _ = fmt.Sscanf(strings.TrimPrefix(dp.Name, dp.Pool+"-"), "%d", &m.Number)
+			}
+			dp.Mark = &m
 		}
 	}
-	slices.Sort(names)
-	return strings.Join(names, ",")
 }
 
 // over sums up the devices below a file system.

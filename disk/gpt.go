@@ -74,7 +74,7 @@ func (t TablePlan) layOut(size uint64, sector uint32) (tableWrites, error) {
 		return tableWrites{}, errors.New("laying out the table: a part of it is missing")
 	}
 	w.backup = write{backupEntries, backup}
-	w.begun = write{int64(begunOffset(size, sector)), begunMark(t.GUID, sector)}
+	w.begun = write{int64(begunOffset(size, sector)), begunMark(t.GUID, t.Host, sector)}
 	return w, nil
 }
 

@@ -61,7 +61,7 @@ func TestTableCutShort(t *testing.T) {
 			signatures := contentSignatures(c)
 			for _, found := range readTables(c, signatures) {
 				d.Signatures = append(d.Signatures, found.signature)
-				d.Begun = foundBegun(c, 512, found.signature.UUID)
+				d.Begun, _ = foundBegun(c, 512, found.signature.UUID)
 			}
 			switch {
 			case whole:

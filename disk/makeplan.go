@@ -29,11 +29,13 @@ type Input struct {
 	Erase  []string // by-id names that may be erased although they hold data
 
 	Hostname string // of the running system
+	Seed     string // that the running host keeps; empty where it keeps none
 }
 
 // planner collects a plan and everything that speaks against it.
 type planner struct {
 	Input
+	seed     seed
 	plan     Plan
 	refusals []step.Refusal
 	usedBy   map[string]string // kernel name → role that has it
@@ -45,108 +47,20 @@ type planner struct {
 // found at once.
 func MakePlan(in Input) (Plan, []step.Refusal) {
 	p := &planner{Input: in, usedBy: map[string]string{}, identity: map[string]string{}}
-	p.formerName()
-	l := p.Layout
-	if l.OS != nil {
-		p.disk(want{ref: l.OS.Disk, role: RoleOS, name: "os", media: l.OS.StorageMedia, adopt: l.OS.Adopt, least: p.leastOS()})
+	p.identify()
+	wants := p.wants()
+	p.match(wants)
+	p.number(wants)
+	for _, w := range wants {
+		p.disk(w)
 	}
-	for _, pool := range l.Pools {
-		for _, w := range p.poolWants(pool) {
-			p.disk(w)
-		}
-	}
-	for i, key := range l.Encryption.USBKeys {
-		if key.Disk != "" {
-			p.disk(want{ref: configs.DiskRef{ID: key.Disk}, role: RoleKey, name: fmt.Sprintf("key-%d", i+1), least: smallestKey})
-		}
-	}
+	p.refuseMissing(wants)
 	p.eraseIsNamed()
 	p.leftOut()
 	p.filesystems()
+	p.marks()
+	p.plan.Seed = string(p.seed)
 	return p.plan, p.refusals
-}
-
-// want is one disk as the layout asks for it.
-type want struct {
-	ref   configs.DiskRef
-	role  Role
-	pool  string
-	name  string
-	media string
-	adopt bool
-	least uint64
-}
-
-func (p *planner) leastOS() uint64 {
-	return uint64(p.Layout.OS.ESPSize) + uint64(p.Layout.OS.SwapSize) + smallestOS
-}
-
-// poolWants numbers the pool's disks. A disk that has its volume already keeps
-// the number in the volume's label, whatever its place in the list is now: an
-// opened mapping and other files refer to it.
-func (p *planner) poolWants(pool configs.Pool) []want {
-	numbers := make([]int, len(pool.Disks))
-	taken := map[int]bool{}
-	for i, ref := range pool.Disks {
-		numbers[i] = -1
-		for _, d := range p.Facts.ByName(ref.ID) {
-			if n := p.numberOnDisk(d, pool); n >= 0 && !taken[n] {
-				numbers[i], taken[n] = n, true
-			}
-		}
-	}
-	// A disk that was taken out of the layout and is still plugged in has its
-	// mapping's name, too.
-	for _, d := range p.Facts.Disks {
-		if n := p.numberOnDisk(d, pool); n >= 0 {
-			taken[n] = true
-		}
-	}
-	wants := make([]want, len(pool.Disks))
-	next := 1
-	for i, ref := range pool.Disks {
-		if numbers[i] < 0 {
-			for taken[next] {
-				next++
-			}
-			numbers[i], taken[next] = next, true
-		}
-		wants[i] = want{
-			ref: ref, role: RolePool, pool: pool.Name, name: fmt.Sprintf("%s-%d", pool.Name, numbers[i]),
-			media: pool.StorageMedia, adopt: pool.Adopt, least: smallestHDD,
-		}
-	}
-	return wants
-}
-
-// numberOnDisk is the <n> of crypt-<pool>-<n> on a disk that has this pool's
-// volume already, else -1. An adopted pool may count from 0, as disko layouts
-// do: the name by which it is opened stays.
-func (p *planner) numberOnDisk(d Disk, pool configs.Pool) int {
-	uuid := p.volumeUUID(RolePool, pool.Name, d)
-	for _, part := range d.Partitions {
-		luks, found := find(part.Signatures, "luks2", "luks1")
-		if !found || luks.UUID != uuid && !pool.Adopt && !p.isOwn(d, pool.Name) {
-			continue
-		}
-		names := []string{luks.Label}
-		for _, h := range part.Holders {
-			names = append(names, h.Name)
-		}
-		for _, name := range names {
-			var n int
-			if _, err := fmt.Sscanf(name, "crypt-"+pool.Name+"-%d", &n); err == nil && n >= 0 && n < 1000 {
-				return n
-			}
-		}
-	}
-	return -1
-}
-
-// volumeUUID is derived from the disk itself and not from its place in the
-// layout: a disk put in another's place must not get the other's identity.
-func (p *planner) volumeUUID(role Role, pool string, d Disk) string {
-	return p.Layout.UUID(strings.Join([]string{"luks", string(role), pool, d.Identity()}, "/"))
 }
 
 // refuse records a refusal about one disk.
@@ -163,10 +77,9 @@ func (p *planner) disk(w want) {
 			dp.Mapping = "cryptroot"
 		}
 	}
-	found := p.Facts.ByName(w.ref.ID)
+	found := w.found
 	switch {
-	case len(found) == 0:
-		p.refusals = append(p.refusals, p.missing(w))
+	case len(found) == 0: // refuseMissing says so, when all other disks are known
 		p.plan.Disks = append(p.plan.Disks, dp)
 		return
 	case len(found) > 1:
@@ -176,6 +89,9 @@ func (p *planner) disk(w want) {
 		return
 	}
 	d := found[0]
+	if w.moved {
+		dp.ID, dp.Was = ByIDFolder+d.Called(), w.ref.ID
+	}
 	dp.Disk, dp.Holds = d, d.Content()
 	before := len(p.refusals)
 	if other, used := p.usedBy[d.Name]; used {
@@ -192,7 +108,7 @@ func (p *planner) disk(w want) {
 
 	dp.Table, dp.VolumeUUID = p.table(w, d), ""
 	if w.role != RoleKey {
-		dp.VolumeUUID = p.volumeUUID(w.role, w.pool, d)
+		dp.VolumeUUID = p.seed.volume(w.role, w.pool, d)
 		volume := dp.Table.Partitions[len(dp.Table.Partitions)-1]
 		dp.VolumeDevice, dp.VolumeSize = volume.Device(), volume.Size-min(volume.Size, luksHeader)
 	}
@@ -210,8 +126,7 @@ func (p *planner) disk(w want) {
 func (p *planner) expectations(w want, d Disk) {
 	hint := "check that this is the disk you mean, with 'hvinstall discover', and mend the layout"
 	if w.ref.Size != 0 {
-		want := uint64(w.ref.Size)
-		if diff := max(d.Size, want) - min(d.Size, want); diff > want/100*tolerance {
+		if !near(d.Size, uint64(w.ref.Size)) {
 			p.refuse("disk-size", w.ref.ID, hint, "the layout expects %s, the disk has %s", w.ref.Size, DecimalSize(d.Size))
 		}
 	}
@@ -229,6 +144,15 @@ func (p *planner) expectations(w want, d Disk) {
 		p.refuse("media-ssd", w.ref.ID, "say storage_media: hdd, or take an SSD", "declared ssd, and the kernel says that it rotates")
 	case w.media == "hdd" && !d.Rotational:
 		p.refuse("media-hdd", w.ref.ID, "say storage_media: ssd, or take a hard disk", "declared hdd, and the kernel says that it does not rotate")
+	}
+}
+
+// refuseMissing refuses the places that no disk was found for.
+func (p *planner) refuseMissing(wants []want) {
+	for _, w := range wants {
+		if len(w.found) == 0 {
+			p.refusals = append(p.refusals, p.missing(w))
+		}
 	}
 }
 
@@ -264,36 +188,6 @@ func (p *planner) eraseIsNamed() {
 // isCalled reports whether id is one of the disk's names.
 func (dp DiskPlan) isCalled(id string) bool {
 	return strings.TrimPrefix(dp.ID, ByIDFolder) == strings.TrimPrefix(id, ByIDFolder) || dp.Disk.has(id)
-}
-
-// nearest is the way out of a missing disk: the disks that no one has named.
-func (p *planner) nearest(w want) string {
-	var unnamed []Disk
-	for _, d := range p.Facts.Disks {
-		if !d.Live && len(d.ByID) > 0 && !slices.ContainsFunc(p.named(), d.has) {
-			unnamed = append(unnamed, d)
-		}
-	}
-	var free []string
-	for _, d := range p.suits(w, unnamed) {
-		name := d.Called()
-		if !d.Blank() {
-			name += " (holds data)"
-		}
-		free = append(free, name)
-	}
-	if len(free) == 0 {
-		hint := "plug it in, and check cables and power: no other disk that would do is there and not named by the layout already"
-		if nameless := p.nameless(); nameless != "" {
-			hint += "; " + nameless + " has no by-id name: a USB bridge that shares its serial number with another one hides its disk; plug it in alone, or connect it otherwise"
-		}
-		return hint
-	}
-	hint := "plug it in, or name one that is there: " + strings.Join(free[:min(3, len(free))], ", ")
-	if more := len(free) - 3; more > 0 {
-		hint += fmt.Sprintf(", or one of %d more ('hvinstall discover' lists them)", more)
-	}
-	return hint
 }
 
 // nameless lists the disks that no layout can name.

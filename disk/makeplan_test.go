@@ -109,7 +109,7 @@ func TestRefusals(t *testing.T) {
 		code   string
 		says   string // in the refusal, hint included
 	}{
-		"missing":               {func(in *Input) { in.Facts.Disks = slices.Delete(in.Facts.Disks, 1, 2) }, "disk-missing", "ata-OTHER"},
+		"missing":               {func(in *Input) { in.Facts.Disks = slices.Delete(in.Facts.Disks, 1, 2) }, "disk-missing", "no other disk that would do"},
 		"ambiguous":             {func(in *Input) { in.Facts.Disks[4].ByID = append(in.Facts.Disks[4].ByID, "nvme-A") }, "disk-ambiguous", "other aliases"},
 		"one disk, two names":   {func(in *Input) { in.Layout.Pools[0].Disks[1].ID = id("nvme-eui.A") }, "disk-twice", "fast-1"},
 		"one serial, two disks": {func(in *Input) { in.Facts.Disks[2].Serial = "A" }, "disk-identity", "which is which"},

@@ -25,7 +25,8 @@ const (
 
 // DiskPlan is one disk of the layout and what becomes of it.
 type DiskPlan struct {
-	ID    string    `json:"id"` // /dev/disk/by-id/… as in the layout
+	ID    string    `json:"id"`            // /dev/disk/by-id/…: the layout's, or the one that the disk has now
+	Was   string    `json:"was,omitempty"` // the layout's, where no disk has that name and the place's volume is on this one
 	Role  Role      `json:"role"`
 	Pool  string    `json:"pool,omitempty"`
 	Name  string    `json:"name"` // os, <pool>-<n>, key-<n>: part of partition names
@@ -40,11 +41,13 @@ type DiskPlan struct {
 	VolumeDevice string `json:"volume_device,omitempty"` // /dev/disk/by-partuuid/…, or the by-id path of a volume without a table
 	VolumeExists bool   `json:"volume_exists,omitempty"`
 	VolumeSize   uint64 `json:"volume_size,omitempty"` // bytes of the mapping: the partition less the LUKS2 header
+	Mark         *Mark  `json:"mark,omitempty"`        // whose the volume is, as its header is to say; nil where it is left as it is
 }
 
 // TablePlan is a GPT, see UEFI 2.10 chapter 5.3.
 type TablePlan struct {
 	GUID       string          `json:"guid"`
+	Host       string          `json:"host,omitempty"` // the seed, which the disk carries while it is being made
 	Partitions []PartitionPlan `json:"partitions"`
 }
 
@@ -105,6 +108,7 @@ type SwapPlan struct {
 
 // Plan is everything that becomes of the disks.
 type Plan struct {
+	Seed        string           `json:"seed"` // of the host: what its disks' identities are derived from
 	Disks       []DiskPlan       `json:"disks"`
 	Filesystems []FilesystemPlan `json:"filesystems"` // the OS first, then the pools in the layout's order
 }

@@ -106,7 +106,7 @@ func (m *machine) readContent(d *Disk) {
 		d.Signatures = append(d.Signatures, t.signature)
 		d.Partitions = mergePartitions(d.Partitions, t.partitions)
 		if t.signature.Type == "gpt" && t.signature.UUID != "" {
-			d.Begun = foundBegun(c, d.LogicalSector, t.signature.UUID)
+			d.Begun, d.BegunBy = foundBegun(c, d.LogicalSector, t.signature.UUID)
 		}
 	}
 	d.Signatures = append(d.Signatures, found...)

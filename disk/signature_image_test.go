@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -227,7 +228,7 @@ func checkSignatures(t *testing.T, got, want []Signature) {
 		if w.UUID == "*" && got[i].UUID != "" && strings.Trim(got[i].UUID, "0-") != "" {
 			w.UUID = got[i].UUID
 		}
-		if got[i] != w {
+		if !reflect.DeepEqual(got[i], w) {
 			t.Errorf("signature = %+v, want %+v", got[i], want[i])
 		}
 	}

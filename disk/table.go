@@ -1,18 +1,13 @@
 package disk
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // table lays out the disk's GPT. GUIDs are derived from the disk's identity,
 // so that a table written by an interrupted run is known again.
 func (p *planner) table(w want, d Disk) TablePlan {
-	derive := func(part string) string {
-		return p.Layout.UUID(strings.Join([]string{part, string(w.role), w.pool, d.Identity()}, "/"))
-	}
+	derive := func(part string) string { return p.seed.part(part, w.role, w.pool, d) }
 	label := func(part string) string { return fmt.Sprintf("disk-%s-%s", w.name, part) }
-	t := TablePlan{GUID: derive("gpt")}
+	t := TablePlan{GUID: derive("gpt"), Host: string(p.seed)}
 	next := uint64(alignment)
 	add := func(part PartitionPlan) {
 		part.Number, part.Start = len(t.Partitions)+1, next
@@ -31,7 +26,7 @@ func (p *planner) table(w want, d Disk) TablePlan {
 	case RoleOS:
 		add(PartitionPlan{
 			Label: label("ESP"), Type: TypeESP, GUID: derive("esp"), Size: uint64(p.Layout.OS.ESPSize) / alignment * alignment,
-			Format: "vfat", FSLabel: "ESP", FSUUID: p.Layout.VolumeSerial("esp/" + d.Identity()),
+			Format: "vfat", FSLabel: "ESP", FSUUID: p.seed.volumeSerial("esp", d),
 		})
 		add(PartitionPlan{Label: label("luks"), Type: TypeLinuxLUKS, GUID: derive("volume"), Format: "luks"})
 	case RolePool:
@@ -39,7 +34,7 @@ func (p *planner) table(w want, d Disk) TablePlan {
 	case RoleKey:
 		add(PartitionPlan{
 			Label: label("key"), Type: TypeBasicData, GUID: derive("stick"),
-			Format: "vfat", FSLabel: keyLabel, FSUUID: p.Layout.VolumeSerial("key/" + d.Identity()),
+			Format: "vfat", FSLabel: keyLabel, FSUUID: p.seed.volumeSerial("key", d),
 		})
 	}
 	return t

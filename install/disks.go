@@ -138,6 +138,9 @@ func (b *diskOrder) volumes() {
 		chain(c.OpenStep(v, k, last...))
 		if !v.Adopted {
 			chain(c.PassphraseStep(v, k, last...))
+			if v.Mark != nil {
+				chain(c.MarkStep(v, last...))
+			}
 		}
 		b.seal[d.ID] = append(b.seal[d.ID], last...)
 	}
@@ -200,7 +203,7 @@ func (b *diskOrder) backups() {
 			continue
 		}
 		after := append(mounts, v.OpenStepID())
-		after = append(after, b.existing(v.PassphraseStepID())...)
+		after = append(after, b.existing(v.PassphraseStepID(), v.MarkStepID())...)
 		b.add(v.BackupStep(filepath.Join(b.env.Root, folder), after...))
 	}
 }

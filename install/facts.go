@@ -21,6 +21,7 @@ type Facts struct {
 	Version        int          `json:"version"`
 	Taken          time.Time    `json:"taken"`
 	Hostname       string       `json:"hostname,omitempty"`
+	Seed           string       `json:"seed,omitempty"`    // that this host keeps: what its disks' identities were derived from
 	Vendor         string       `json:"vendor,omitempty"`  // of the machine, from DMI
 	Product        string       `json:"product,omitempty"` // of the machine, from DMI
 	CPUs           int          `json:"cpus"`              // that this process may use

@@ -276,14 +276,8 @@ func virtioDisk(d disk.Disk, name, serial string, size uint64) disk.Disk {
 // what the plan for the blank one writes, put on its disks.
 func halfAndWhole(t *testing.T, machines map[string]Facts) {
 	t.Helper()
-	layout, err := configs.LoadFile("../configs/examples/hypervisor.yaml", "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan := Make(Input{Layout: layout, Facts: machines["hypervisor-blank"], Only: []Part{PartDisks}})
-	if len(plan.Refusals) > 0 {
-		t.Fatalf("the plan for the blank host is refused: %v", plan.Refusals)
-	}
+	layout := exampleLayout(t)
+	plan := planOn(t, layout, machines["hypervisor-blank"])
 	apply := func(volume func(dp disk.DiskPlan) bool, table func(dp disk.DiskPlan) bool) Facts {
 		f := clone(t, machines["hypervisor-blank"])
 		for _, dp := range plan.Disk.Disks {
@@ -292,7 +286,7 @@ func halfAndWhole(t *testing.T, machines map[string]Facts) {
 			}
 			for i := range f.Disks.Disks {
 				if d := &f.Disks.Disks[i]; d.Name == dp.Disk.Name {
-					written(d, dp, volume(dp))
+					written(d, dp, volume(dp), sticksOf(plan))
 				}
 			}
 		}
@@ -307,15 +301,69 @@ func halfAndWhole(t *testing.T, machines map[string]Facts) {
 		for i := range half.Disks.Disks {
 			// No file system is made yet, so the disks still carry the mark.
 			if d := &half.Disks.Disks[i]; d.Name == dp.Disk.Name && dp.Role != disk.RoleKey && len(d.Partitions) > 0 {
-				d.Begun = true
+				d.Begun, d.BegunBy = true, plan.Disk.Seed
 			}
 		}
 	}
 	machines["hypervisor-half"] = half
 
-	everything := func(disk.DiskPlan) bool { return true }
-	f := apply(everything, everything)
-	f.Hostname, f.Live, f.LiveImage = "hypervisor", false, nil
+	machines["hypervisor-installed"] = installed(t, layout, machines["hypervisor-blank"])
+
+	// Hosts of the first round: identities from the hostname, no marks.
+	layout.Seed = "hypervisor"
+	first := installed(t, layout, machines["hypervisor-blank"])
+	first.Seed, first.Disks.Filesystems = "", nil
+	for i := range first.Disks.Disks {
+		for j := range first.Disks.Disks[i].Partitions {
+			signatures := first.Disks.Disks[i].Partitions[j].Signatures
+			for k := range signatures {
+				signatures[k].Mark, signatures[k].Sticks = nil, nil
+			}
+		}
+	}
+	machines["hypervisor-first-round"] = first
+}
+
+func exampleLayout(t testing.TB) *configs.Layout {
+	t.Helper()
+	layout, err := configs.LoadFile("../configs/examples/hypervisor.yaml", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return layout
+}
+
+// planOn is the plan of a machine's disks, which must not be refused.
+func planOn(t testing.TB, layout *configs.Layout, f Facts) Plan {
+	t.Helper()
+	plan := Make(Input{Layout: layout, Facts: f, Only: []Part{PartDisks}})
+	if len(plan.Refusals) > 0 {
+		t.Fatalf("the plan for the blank host is refused: %v", plan.Refusals)
+	}
+	return plan
+}
+
+func sticksOf(plan Plan) []string {
+	var sticks []string
+	for _, k := range plan.Crypt.Keys {
+		sticks = append(sticks, k.FSUUID)
+	}
+	return sticks
+}
+
+// installed is the machine after a run of the layout, booted from its own disk.
+func installed(t *testing.T, layout *configs.Layout, blank Facts) Facts {
+	t.Helper()
+	plan := planOn(t, layout, blank)
+	f := clone(t, blank)
+	for _, dp := range plan.Disk.Disks {
+		for i := range f.Disks.Disks {
+			if d := &f.Disks.Disks[i]; d.Name == dp.Disk.Name {
+				written(d, dp, true, sticksOf(plan))
+			}
+		}
+	}
+	f.Hostname, f.Seed, f.Live, f.LiveImage = layout.Hostname, plan.Disk.Seed, false, nil
 	f.Memory.Available = 61203283968
 	f.Disks.Disks = slices.DeleteFunc(f.Disks.Disks, func(d disk.Disk) bool { return d.Live }) // the live stick is gone
 	hold(&f, plan)
@@ -324,11 +372,11 @@ func halfAndWhole(t *testing.T, machines map[string]Facts) {
 	br0.Name, br0.Kind, br0.Driver, br0.Bus, br0.PermanentMAC = "br0", "bridge", "", "", ""
 	nics[0].Addresses, nics[0].Gateways, nics[0].Master = nil, nil, "br0"
 	f.Network.NICs = append([]bridge.NIC{br0}, nics...)
-	machines["hypervisor-installed"] = f
+	return f
 }
 
 // written is a disk after its steps: the GPT, and what its partitions hold.
-func written(d *disk.Disk, dp disk.DiskPlan, volume bool) {
+func written(d *disk.Disk, dp disk.DiskPlan, volume bool, sticks []string) {
 	d.Signatures = []disk.Signature{{Type: "gpt", UUID: dp.Table.GUID, Offset: uint64(d.LogicalSector)}}
 	d.Partitions = nil
 	for _, want := range dp.Table.Partitions {
@@ -343,7 +391,7 @@ func written(d *disk.Disk, dp disk.DiskPlan, volume bool) {
 		case want.Format == "vfat" && volume:
 			p.Signatures = []disk.Signature{{Type: "vfat", UUID: want.FSUUID, Label: want.FSLabel}}
 		case want.Format == "luks" && volume:
-			p.Signatures = []disk.Signature{{Type: "luks2", UUID: dp.VolumeUUID, Label: dp.Mapping, Subsystem: "hvinstall"}}
+			p.Signatures = []disk.Signature{{Type: "luks2", UUID: dp.VolumeUUID, Label: dp.Mapping, Subsystem: "hvinstall", Mark: dp.Mark, Sticks: sticks}}
 		}
 		d.Partitions = append(d.Partitions, p)
 	}
@@ -351,6 +399,28 @@ func written(d *disk.Disk, dp disk.DiskPlan, volume bool) {
 
 // hold is the installed host at work: volumes open, file systems mounted.
 func hold(f *Facts, plan Plan) {
+	for _, fs := range plan.Disk.Filesystems {
+		made := disk.Btrfs{UUID: fs.UUID, Label: fs.Label}
+		for _, s := range fs.Subvols {
+			made.Mounts = append(made.Mounts, s.Mountpoint)
+		}
+		if fs.Swap != nil {
+			made.Mounts = append(made.Mounts, "/swap")
+		}
+		slices.Sort(made.Mounts)
+		for i, device := range fs.Devices {
+			mapping := strings.TrimPrefix(device, "/dev/mapper/")
+			one := disk.BtrfsDevice{ID: uint64(i + 1), Mapping: mapping}
+			for _, dp := range plan.Disk.Disks {
+				if dp.Mapping == mapping {
+					one.Size, one.Used = dp.VolumeSize, dp.VolumeSize/4>>30<<30
+				}
+			}
+			made.Devices = append(made.Devices, one)
+		}
+		f.Disks.Filesystems = append(f.Disks.Filesystems, made)
+	}
+	slices.SortFunc(f.Disks.Filesystems, func(a, b disk.Btrfs) int { return strings.Compare(a.UUID, b.UUID) })
 	for n, dp := range plan.Disk.Disks {
 		if dp.Role == disk.RoleKey {
 			continue

@@ -7,6 +7,8 @@
 package install
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -72,7 +74,7 @@ type Plan struct {
 // Make decides the plan. It is pure, and finds everything that is wrong at
 // once.
 func Make(in Input) Plan {
-	p := Plan{Layout: in.Layout, Facts: in.Facts, Parts: in.Only, Root: root(in)}
+	p := Plan{Layout: in.Layout, Facts: in.Facts, Parts: in.Only}
 	if len(p.Parts) == 0 {
 		p.Parts = Parts()
 	}
@@ -106,23 +108,29 @@ func (p Plan) Installing() bool { return p.Root != "/" }
 // disks plans what becomes of the disks and the volumes on them.
 func (p *Plan) disks(in Input) {
 	var refusals []step.Refusal
-	p.Disk, refusals = disk.MakePlan(disk.Input{Layout: in.Layout, Facts: in.Facts.Disks, Erase: in.Erase, Hostname: in.Facts.Hostname})
+	p.Disk, refusals = disk.MakePlan(disk.Input{Layout: in.Layout, Facts: in.Facts.Disks, Erase: in.Erase, Hostname: in.Facts.Hostname, Seed: in.Facts.Seed})
 	p.Refusals = append(p.Refusals, refusals...)
+	p.Root = p.root()
+	p.moved()
 	var containers []crypt.Container
 	sticks := map[string]crypt.Stick{}
 	for _, d := range p.Disk.Disks {
 		if d.Role == disk.RoleKey {
-			stick := crypt.Stick{DiskID: d.ID, Format: d.Fate != disk.Keep}
+			stick := crypt.Stick{DiskID: d.ID, Format: d.Fate != disk.Keep, Former: p.formerKey()}
 			if n := len(d.Table.Partitions); n > 0 {
 				stick.FSUUID = d.Table.Partitions[n-1].FSUUID
 			}
-			sticks[d.ID] = stick
+			sticks[layoutID(d)] = stick
 			continue
+		}
+		var mark json.RawMessage
+		if d.Mark != nil {
+			mark = d.Mark.Token()
 		}
 		containers = append(containers, crypt.Container{
 			Mapping: d.Mapping, Device: d.VolumeDevice, DiskID: d.ID, Pool: d.Pool, UUID: d.VolumeUUID,
 			PhysicalSector: d.Disk.PhysicalSector, SSD: media(in.Layout, d) == "ssd",
-			Exists: d.VolumeExists, Adopted: d.Fate == disk.Adopt,
+			Exists: d.VolumeExists, Adopted: d.Fate == disk.Adopt, Mark: mark,
 		})
 	}
 	var keys []crypt.Stick
@@ -130,18 +138,53 @@ func (p *Plan) disks(in Input) {
 		if k.Disk != "" {
 			keys = append(keys, sticks[k.Disk])
 		} else {
-			keys = append(keys, crypt.Stick{FSUUID: k.UUID})
+			keys = append(keys, crypt.Stick{FSUUID: k.UUID, Former: p.formerKey()})
 		}
 	}
 	p.Crypt = crypt.MakePlan(in.Layout, containers, keys, in.Facts.Memory.Available)
 	p.keysAreThere(in)
 }
 
+// formerKey is the name of the key file before the host got another name; empty
+// where it keeps its name.
+func (p Plan) formerKey() string {
+	if former := p.Renamed(); former != "" && p.Layout.Encryption.KeyFilename == p.Layout.Hostname {
+		return former
+	}
+	return ""
+}
+
+// Renamed is the running host's name where the layout gives it another; empty
+// where it does not.
+func (p Plan) Renamed() string {
+	if former := p.Facts.Hostname; !p.Installing() && p.Layout.OS != nil && former != p.Layout.Hostname {
+		return former
+	}
+	return ""
+}
+
+// moved says which disks have other names now than the layout has for them, and
+// which line to change.
+func (p *Plan) moved() {
+	for _, d := range p.Disk.Disks {
+		if d.Was == "" {
+			continue
+		}
+		known := "carries its volume " + d.Mapping
+		if d.Role == disk.RoleKey {
+			known = "holds this host's key"
+		}
+		p.Warnings = append(p.Warnings, fmt.Sprintf("%s: was %s, is %s now: the disk %s. Change the line in the layout to %s", d.Name,
+			strings.TrimPrefix(d.Was, disk.ByIDFolder), strings.TrimPrefix(d.ID, disk.ByIDFolder), known, d.ID))
+	}
+}
+
 // keysAreThere refuses a stick named by UUID that is not plugged in while a
 // volume is to be made: its key must be written to it.
 func (p *Plan) keysAreThere(in Input) {
 	creates := slices.ContainsFunc(p.Crypt.Volumes, func(v crypt.VolumePlan) bool { return v.Create })
-	if !creates {
+	renamed := p.formerKey() != "" && in.Layout.OS != nil
+	if !creates && !renamed {
 		return
 	}
 	for _, k := range in.Layout.Encryption.USBKeys {
@@ -158,6 +201,11 @@ func (p *Plan) keysAreThere(in Input) {
 			hint := "plug the stick in"
 			if len(seen) > 0 {
 				hint += "; VFAT volumes seen: " + strings.Join(seen, ", ")
+			}
+			if !creates {
+				p.refuse("stick-renamed", "USB key "+k.UUID, fmt.Sprintf("the host gets another name, and with it the key file /%s on its sticks; this one is not plugged in, and the next boot would not find its key",
+					in.Layout.Encryption.KeyFilename), hint+"; or keep the file's name: key_filename: "+p.formerKey()+" below encryption:")
+				continue
 			}
 			p.refuse("stick-missing", "USB key "+k.UUID, "no VFAT with this UUID is plugged in", hint)
 		}
@@ -176,16 +224,32 @@ func media(l *configs.Layout, d disk.DiskPlan) string {
 	return ""
 }
 
+// layoutID is the name that the layout has for the disk.
+func layoutID(d disk.DiskPlan) string {
+	if d.Was != "" {
+		return d.Was
+	}
+	return d.ID
+}
+
+// root is where the host's file tree is.
+func root(in Input) string {
+	var p Plan
+	p.Layout = in.Layout
+	p.disks(in)
+	return p.Root
+}
+
 // root tells the running host from one that is being installed: where the
 // system runs from the layout's OS disk, or the layout names none, it is the
 // host itself.
-func root(in Input) string {
-	if in.Layout.OS == nil {
+func (p Plan) root() string {
+	if p.Layout.OS == nil {
 		return "/"
 	}
-	for _, d := range in.Facts.Disks.ByName(in.Layout.OS.Disk.ID) {
-		for _, h := range d.AllHolders() {
-			if h.Kind == "mount" && h.Name == "/" {
+	for _, d := range p.Disk.Disks {
+		for _, h := range d.Disk.AllHolders() {
+			if d.Role == disk.RoleOS && h.Kind == "mount" && h.Name == "/" {
 				return "/"
 			}
 		}

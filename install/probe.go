@@ -46,7 +46,9 @@ func Probe(ctx context.Context) (Facts, error) {
 	if err != nil {
 		return Facts{}, err
 	}
-	f.Live = isLive(mounts)
+	if f.Live = isLive(mounts); !f.Live {
+		f.Seed = line(seedOnHost)
+	}
 	var side errgroup.Group
 	side.Go(func() (err error) {
 		if f.Disks, err = disk.Probe(ctx, "/"); err != nil {

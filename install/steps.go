@@ -60,6 +60,9 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 		add(system[:last], nil)
 	}
 	unpacked := ids(steps)
+	if p.Has(PartDisks) && len(p.Disk.Disks) > 0 && (!p.Installing() || p.Has(PartOS) && (p.OS != nil || p.isNixOS())) {
+		add([]step.Step{p.seedStep(unpacked...)}, nil)
+	}
 
 	if p.Network != nil && p.Has(PartNet) {
 		add(p.Network.Steps(bridge.Env{

@@ -114,6 +114,9 @@ func (p preview) disks() {
 			continue
 		}
 		p.row(disk.DecimalSize(d.Disk.Size), diskWords(d.Disk))
+		if d.Was != "" {
+			p.fact("was", strings.TrimPrefix(d.Was, disk.ByIDFolder), p.warn)
+		}
 		p.fact("now", d.Holds, nil)
 		p.fact("then", p.fate(d), p.fateColour(d.Fate))
 	}
@@ -195,6 +198,9 @@ func (p preview) system() {
 		return
 	}
 	p.heading("SYSTEM")
+	if former := p.plan.Renamed(); former != "" {
+		p.painted("hostname", fmt.Sprintf("was %s, is %s from the next boot on; its disks keep their identities", former, l.Hostname), p.good)
+	}
 	switch {
 	case l.OS.Image != nil:
 		p.row("Debian image", configs.PublicURL(l.OS.Image.URL))

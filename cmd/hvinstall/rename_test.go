@@ -18,6 +18,7 @@ const renameCases = "../../testdata/cases/rename"
 // no word of the preview advises to erase them.
 func TestRenamedIsNotForeign(t *testing.T) {
 	installed := filepath.Join(machines, "hypervisor-installed.json")
+	first := filepath.Join(machines, "hypervisor-first-round.json")
 	changed := filepath.Join(renameCases, "model-changed.json")
 	example, err := os.ReadFile(exampleOfSpec)
 	if err != nil {
@@ -41,17 +42,28 @@ func TestRenamedIsNotForeign(t *testing.T) {
 		says                []string
 	}{
 		{
-			"hostname changed", layoutOf("hostname-changed.yaml"), installed, exitRefused,
-			[]string{"made under the name hypervisor, and the layout calls it hv1", "add 'seed: hypervisor'", "REFUSED: 1 reason."},
+			"hostname changed", layoutOf("hostname-changed.yaml"), installed, exitDone,
+			[]string{"was hypervisor, is hv1 from the next boot on", "8 disks: 8 kept"},
 		},
 		{
-			"hostname changed, seed kept", edit("hostname: hypervisor", "hostname: hv1\nseed: hypervisor"), installed, exitDone,
+			"hostname changed, host of the first round", layoutOf("hostname-changed.yaml"), first, exitDone,
+			[]string{"was hypervisor, is hv1 from the next boot on", "8 disks: 8 kept"},
+		},
+		{
+			"another seed on a running host", edit("hostname: hypervisor", "hostname: hypervisor\nseed: other"), installed, exitRefused,
+			[]string{"this host's disks were made from the seed hypervisor-", "REFUSED: 1 reason."},
+		},
+		{
+			"hostname changed, seed kept", edit("hostname: hypervisor", "hostname: hv1\nseed: hypervisor"), first, exitDone,
 			[]string{"8 disks: 8 kept"},
 		},
 		{"model changed", layoutOf("model-changed.yaml"), changed, exitDone, []string{"8 disks: 8 kept"}},
 		{
-			"model changed, line kept", string(example), changed, exitRefused,
-			[]string{"carries the volume crypt-vmstore-1", "change this line to", "nvme-Samsung_SSD_970_EVO_Plus_1TB_S467NX0M801234B", "REFUSED: 1 reason."},
+			"model changed, line kept", string(example), changed, exitDone,
+			[]string{
+				"was nvme-Samsung_SSD_970_EVO_1TB_S467NX0M801234B, is nvme-Samsung_SSD_970_EVO_Plus_1TB_S467NX0M801234B now",
+				"Change the line in the layout to /dev/disk/by-id/nvme-Samsung_SSD_970_EVO_Plus_1TB_S467NX0M801234B", "8 disks: 8 kept",
+			},
 		},
 		{
 			"pool shrunk", layoutOf("pool-shrunk.yaml"), installed, exitRefused,
@@ -63,7 +75,7 @@ func TestRenamedIsNotForeign(t *testing.T) {
 		},
 		{
 			"pool renamed", edit("  vmstore:\n", "  fast:\n"), installed, exitRefused,
-			[]string{"the volume crypt-vmstore-1, number 1 of the pool vmstore, which is open on this host", "give it its name back"},
+			[]string{"the volume crypt-vmstore-1, number 1 of 3 of the pool vmstore, of this host", "give it its name back"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

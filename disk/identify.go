@@ -1,0 +1,341 @@
+package disk
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"hvinstall/step"
+)
+
+// luksSubsystem is the LUKS2 subsystem field of every volume that hvinstall
+// makes (LUKS2 on-disk format, section 2.1).
+const luksSubsystem = "hvinstall"
+
+var poolLabel = regexp.MustCompile(`^crypt-(.+)-([0-9]{1,3})$`)
+
+// Carried is the volume of a hvinstall host that a disk carries, as its LUKS2
+// header says without a key. Anybody can write such a header: it is reason
+// enough never to call the disk's content foreign data, and no reason to format
+// anything.
+type Carried struct {
+	Role       Role
+	Pool       string // of RolePool
+	Number     int    // of RolePool
+	Mapping    string
+	UUID       string // of the LUKS volume
+	Open       bool   // the running system has it open under this very name
+	Host       string // seed in the mark; empty without one
+	Of         int    // members of the pool, as the mark says; 0: not known
+	Filesystem string // UUID of the btrfs on it, as the mark says
+	Problem    string // why the mark is not believed
+}
+
+// String names the volume, and the pool that it is of.
+func (c Carried) String() string {
+	if c.Role == RoleOS {
+		return "the system volume cryptroot"
+	}
+	of := ""
+	if c.Of > 0 {
+		of = fmt.Sprintf(" of %d", c.Of)
+	}
+	return fmt.Sprintf("the volume %s, number %d%s of the pool %s", c.Mapping, c.Number, of, c.Pool)
+}
+
+// Carried is the volume of a hvinstall host on the disk.
+func (d Disk) Carried() (Carried, bool) {
+	for _, part := range d.Partitions {
+		luks, found := find(part.Signatures, "luks2")
+		if !found || luks.Subsystem != luksSubsystem && luks.Mark == nil {
+			continue
+		}
+		c := Carried{Role: RoleOS, Mapping: luks.Label, UUID: luks.UUID}
+		if match := poolLabel.FindStringSubmatch(luks.Label); match != nil {
+			c.Role, c.Pool = RolePool, match[1]
+			c.Number, _ = strconv.Atoi(match[2])
+		} else if luks.Label != "cryptroot" {
+			continue
+		}
+		c.Open = slices.ContainsFunc(part.Holders, func(h Holder) bool { return h.Kind == "dm" && h.Name == c.Mapping })
+		c.read(luks.Mark)
+		return c, true
+	}
+	return Carried{}, false
+}
+
+// read takes over what the mark says, where it agrees with the volume's label.
+func (c *Carried) read(m *Mark) {
+	switch {
+	case m == nil:
+	case m.Version > markVersion:
+		c.Problem = fmt.Sprintf("its mark is of version %d, which a newer hvinstall wrote", m.Version)
+	case m.Version < markVersion:
+		c.Problem = "its mark is damaged"
+	case m.Role != c.Role || m.Pool != c.Pool || c.Role == RolePool && m.Number != c.Number:
+		c.Problem = fmt.Sprintf("its mark says %s and its label %s", m.name(), c.Mapping)
+	default:
+		c.Host, c.Of, c.Filesystem = m.Host, m.Of, m.Filesystem
+	}
+}
+
+// name is the mapping that the mark's volume has.
+func (m Mark) name() string {
+	if m.Role == RoleOS {
+		return "cryptroot"
+	}
+	return fmt.Sprintf("crypt-%s-%d", m.Pool, m.Number)
+}
+
+var keyPartition = regexp.MustCompile(`^disk-key-[0-9]+-key$`)
+
+// keyStick is the VFAT of a stick that hvinstall formatted for the keys of some
+// host, as its partition's and its file system's label say.
+func (d Disk) keyStick() (fat Signature, found bool) {
+	for _, part := range d.Partitions {
+		if fat, found := find(part.Signatures, "vfat"); found && fat.Label == keyLabel && keyPartition.MatchString(part.Label) {
+			return fat, true
+		}
+	}
+	return Signature{}, false
+}
+
+// identify finds out which host this is: the seed that its disks were made
+// from. What the host and its disks say comes before what the layout would
+// give a new one.
+func (p *planner) identify() {
+	known, given := p.knownSeed(), p.Layout.Seed
+	switch {
+	case known == "" && given == "":
+		p.seed = draw(p.Layout.Hostname, p.firstIdentity())
+	case known == "" || known == given:
+		p.seed = seed(given)
+	case given == "":
+		p.seed = seed(known)
+	case p.Seed == "" && !p.running():
+		p.seed = seed(given) // made anew: what is on the disks is another host's
+	default:
+		p.seed = seed(known)
+		p.refuse("seed-changed", p.Layout.Hostname, "take the line seed: out of the layout, or make it 'seed: "+known+"'; "+
+			"a host gets a new seed only when it is installed anew",
+			"this host's disks were made from the seed %s, and the layout says %s", known, given)
+	}
+	if known == "" && given != "" {
+		p.seed = seed(given)
+	}
+}
+
+// knownSeed is what the host and the disks that the layout names say; empty
+// where they say nothing.
+func (p *planner) knownSeed() string {
+	if p.Seed != "" {
+		return p.Seed
+	}
+	votes := map[string]int{}
+	for _, id := range p.named() {
+		for _, d := range p.Facts.ByName(id) {
+			c, carries := d.Carried()
+			switch {
+			case carries && c.Host != "" && c.Role == RoleOS:
+				return c.Host
+			case carries && c.Host != "":
+				votes[c.Host]++
+			case d.Begun && d.BegunBy != "":
+				votes[d.BegunBy]++
+			}
+		}
+	}
+	// The most votes; of as many, the first in order, so that it is always the same.
+	hosts := slices.SortedFunc(maps.Keys(votes), func(a, b string) int {
+		return cmp.Or(cmp.Compare(votes[b], votes[a]), strings.Compare(a, b))
+	})
+	if len(hosts) > 0 {
+		return hosts[0]
+	}
+	// Disks made before there were marks, from the layout's seed, else the
+	// hostname of then.
+	for _, former := range []string{p.Layout.Seed, p.Hostname, p.Layout.Hostname} {
+		if former != "" && p.madeFrom(seed(former)) {
+			return former
+		}
+	}
+	return ""
+}
+
+// running reports whether the system runs from a volume of a hvinstall host.
+func (p *planner) running() bool {
+	return slices.ContainsFunc(p.Facts.Disks, func(d Disk) bool {
+		c, carries := d.Carried()
+		return carries && c.Open && slices.ContainsFunc(d.AllHolders(), func(h Holder) bool { return h.Kind == "mount" && h.Name == "/" })
+	})
+}
+
+// firstIdentity is what tells this machine's first disk from others.
+func (p *planner) firstIdentity() string {
+	for _, id := range p.named() {
+		if found := p.Facts.ByName(id); len(found) == 1 {
+			return found[0].Identity()
+		}
+		return id
+	}
+	return ""
+}
+
+// madeFrom reports whether some disk has an identity that this seed gives.
+func (p *planner) madeFrom(s seed) bool {
+	return slices.ContainsFunc(p.Facts.Disks, func(d Disk) bool {
+		if c, carries := d.Carried(); carries && strings.EqualFold(c.UUID, s.volume(c.Role, c.Pool, d)) {
+			return true
+		}
+		gpt, found := find(d.Signatures, "gpt")
+		if !found {
+			return false
+		}
+		roles := []want{{role: RoleOS}, {role: RoleKey}}
+		for _, pool := range p.Layout.Pools {
+			roles = append(roles, want{role: RolePool, pool: pool.Name})
+		}
+		return slices.ContainsFunc(roles, func(w want) bool { return strings.EqualFold(gpt.UUID, s.part("gpt", w.role, w.pool, d)) })
+	})
+}
+
+// own reports whether the volume is this host's: its mark says so, or, without
+// one, its identity is what the host's seed gives, or the running host has it
+// open. The disk's model, serial and by-id name may have changed since it was
+// made (firmware, another enclosure or controller).
+func (p *planner) own(d Disk, c Carried) bool {
+	switch {
+	case c.Problem != "":
+		return false
+	case c.Host != "":
+		return c.Host == string(p.seed)
+	}
+	return c.Open || strings.EqualFold(c.UUID, p.seed.volume(c.Role, c.Pool, d))
+}
+
+// ownStick reports whether the stick opens a volume of this host.
+func (p *planner) ownStick(d Disk) bool {
+	fat, found := d.keyStick()
+	if !found {
+		return false
+	}
+	return slices.ContainsFunc(p.Facts.Disks, func(other Disk) bool {
+		c, carries := other.Carried()
+		return carries && p.own(other, c) && slices.Contains(other.sticks(), fat.UUID)
+	})
+}
+
+// sticks are the serials of the sticks that open the disk's volume.
+func (d Disk) sticks() []string {
+	for _, part := range d.Partitions {
+		if luks, found := find(part.Signatures, "luks2"); found {
+			return luks.Sticks
+		}
+	}
+	return nil
+}
+
+// twins are the disks that carry this very volume: more than one is a disk and
+// its copy.
+func (p *planner) twins(c Carried) []Disk {
+	return slices.DeleteFunc(slices.Clone(p.Facts.Disks), func(d Disk) bool {
+		have, found := d.Carried()
+		return !found || !strings.EqualFold(have.UUID, c.UUID)
+	})
+}
+
+// refuseTwins refuses a disk that has a copy beside it, and names both.
+func (p *planner) refuseTwins(w want, c Carried, twins []Disk) {
+	var names []string
+	open := ""
+	for _, d := range twins {
+		names = append(names, d.Called())
+		if have, _ := d.Carried(); have.Open {
+			open = "; the host has " + d.Called() + " open now"
+		}
+	}
+	p.refuse("disk-copy", w.ref.ID, "take the copy out and run again"+open+". Which is the original, hvinstall cannot tell",
+		"carries %s, and so does another disk: %s are copies of each other", c, strings.Join(names, " and "))
+}
+
+// refuseCarried refuses a disk that carries a hvinstall host's volume in a
+// place that is not the volume's. It never advises --erase.
+func (p *planner) refuseCarried(w want, d Disk, c Carried) {
+	place := "os.disk"
+	if w.role == RolePool {
+		place = "pools." + w.pool + ".disks"
+	}
+	inLayout := c.Role == RoleOS && p.Layout.OS != nil || p.poolNamed(c.Pool) >= 0
+	home := "os.disk"
+	if c.Role == RolePool {
+		home = "pools." + c.Pool + ".disks"
+	}
+	what, hint := "", ""
+	switch {
+	case c.Problem != "":
+		what = fmt.Sprintf("carries %s, and %s", c, c.Problem)
+		hint = "nothing is written to it; look at it with 'cryptsetup luksDump', bring the header back from its backup (docs/recovery.md), or name another disk here"
+		if strings.Contains(c.Problem, "newer") {
+			hint = "use that hvinstall, or a newer one"
+		}
+	case p.own(d, c) && inLayout:
+		what = fmt.Sprintf("carries %s, of this host", c)
+		hint = fmt.Sprintf("put its line back below %s: it is not for %s", home, place)
+	case p.own(d, c):
+		what = fmt.Sprintf("carries %s, of this host, and the layout has no such pool", c)
+		hint = fmt.Sprintf("if the pool %s has been renamed in the layout, give it its name back (a pool keeps its name for good); "+
+			"if the pool was dropped, put it back, move its data away first, and only then give its disks up: docs/safety.md", c.Pool)
+		if w.role == RolePool && p.poolNamed(w.pool) >= 0 {
+			hint = fmt.Sprintf("if %s is the pool %s with a new name, give it its name back: a pool keeps its name for good, and its data needs it; "+
+				"else name another disk here. docs/safety.md says how a disk of this host is given up", w.pool, c.Pool)
+		}
+	case c.Host == "" && c.Role == w.role && c.Pool == w.pool:
+		what = fmt.Sprintf("carries %s, made by hvinstall for a host whose identity is not this layout's", c)
+		hint = "if it is this host's (made under another hostname, or the disk's model or serial changed): give the layout the seed: it was made with " +
+			"(the hostname of then, if none was given), or run on the host itself with its volumes open, or keep it as it is by adopt: true; " +
+			"if it is another host's: name another disk here"
+	default:
+		host := "another hvinstall host"
+		if c.Host != "" {
+			host = "the host " + c.Host + " (this one is " + string(p.seed) + ")"
+		}
+		what = fmt.Sprintf("carries %s, of %s", c, host)
+		hint = "put it back into that host, or name another disk here; to take the volume over as it is, name all its pool's disks with adopt: true; " +
+			"docs/safety.md, 'A disk of a hvinstall host', says how such a disk is given up"
+	}
+	p.refusals = append(p.refusals, step.Refusal{Code: "disk-of-host", Where: w.ref.ID, What: what, Hint: hint})
+}
+
+// poolNamed is the layout's pool of this name, or -1.
+func (p *planner) poolNamed(name string) int {
+	for i, pool := range p.Layout.Pools {
+		if pool.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// leftOut refuses a layout that no longer names a disk whose volume is a
+// mounted member of one of its pools: the pool cannot do without it, and what
+// takes a member out is not in the plan.
+func (p *planner) leftOut() {
+	for _, d := range p.Facts.Disks {
+		c, found := d.Carried()
+		if !found || c.Role != RolePool || !c.Open || p.usedBy[d.Name] != "" {
+			continue
+		}
+		mounted := slices.ContainsFunc(d.AllHolders(), func(h Holder) bool { return h.Kind == "mount" })
+		renamed := slices.ContainsFunc(p.refusals, func(r step.Refusal) bool { return r.Code == "disk-missing" })
+		if p.poolNamed(c.Pool) < 0 || !mounted || renamed {
+			continue
+		}
+		p.refuse("pool-member", c.Pool, fmt.Sprintf("add %s%s to pools.%s.disks again; the pool needs it until 'btrfs device remove' "+
+			"has moved its data to the others, which hvinstall does not do yet", ByIDFolder, d.Called(), c.Pool),
+			"the layout leaves out %s, which carries %s and is mounted", d.Called(), c)
+	}
+}
