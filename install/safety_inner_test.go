@@ -135,7 +135,7 @@ func TestInnerTwoLayouts(t *testing.T) {
 	first.must(childCost + "=1")
 	release(t)
 	before := writes(t)
-	second := newHouse(t, strings.Replace(strings.Replace(smallHost, "hostname: small", "hostname: other", 1), "fast:", "vault:", 1))
+	second := newHouse(t, "seed: another\n"+strings.Replace(strings.Replace(smallHost, "hostname: small", "hostname: other", 1), "fast:", "vault:", 1))
 	r := second.run(childCost + "=1")
 	if r.err == nil || strings.Count(r.events, "refused disk-of-host") != 3 || strings.Count(r.events, "refused stick-of-host") != 1 ||
 		strings.Contains(r.events, "--erase") {
