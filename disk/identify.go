@@ -124,9 +124,6 @@ func (p *planner) identify() {
 			"a host gets a new seed only when it is installed anew",
 			"this host's disks were made from the seed %s, and the layout says %s", known, given)
 	}
-	if known == "" && given != "" {
-		p.seed = seed(given)
-	}
 }
 
 // knownSeed is what the host and the disks that the layout names say; empty
@@ -176,13 +173,14 @@ func (p *planner) running() bool {
 
 // firstIdentity is what tells this machine's first disk from others.
 func (p *planner) firstIdentity() string {
-	for _, id := range p.named() {
-		if found := p.Facts.ByName(id); len(found) == 1 {
-			return found[0].Identity()
-		}
-		return id
+	named := p.named()
+	if len(named) == 0 {
+		return ""
 	}
-	return ""
+	if found := p.Facts.ByName(named[0]); len(found) == 1 {
+		return found[0].Identity()
+	}
+	return named[0]
 }
 
 // madeFrom reports whether some disk has an identity that this seed gives.
