@@ -66,6 +66,7 @@ type DiskRef struct {
 	Size   Size   `yaml:"size,omitempty" doc:"the size expected, as printed on the disk; 3 % either way is accepted" example:"1TB"`
 	Model  string `yaml:"model,omitempty" doc:"the model expected" form:"text" plain:"number" example:"Samsung SSD 970 EVO 1TB"`
 	Serial string `yaml:"serial,omitempty" doc:"the serial number expected" form:"text" plain:"number" example:"S466NX0M712345A"`
+	Media  string `yaml:"media,omitempty" doc:"what the disk is, where the kernel's word is wrong (USB bridges, RAID controllers)" enum:"ssd,hdd" example:"ssd"`
 }
 
 // OS is the system disk: an ESP and one LUKS2 volume holding btrfs.

@@ -27,6 +27,7 @@ type Disk struct {
 	Vendor         string      `json:"vendor,omitempty"`
 	Serial         string      `json:"serial,omitempty"`
 	WWN            string      `json:"wwn,omitempty"`
+	Unit           string      `json:"unit,omitempty"` // ns2, lun1: of several disks that one drive or array shows; empty for the first
 	Size           uint64      `json:"size"`            // bytes
 	LogicalSector  uint32      `json:"logical_sector"`  // bytes
 	PhysicalSector uint32      `json:"physical_sector"` // bytes
@@ -108,6 +109,13 @@ const ByIDFolder = "/dev/disk/by-id/"
 // Called is the name by which a person knows the disk: its most telling by-id
 // alias, else its kernel name.
 func (d Disk) Called() string {
+	if n, is := strings.CutPrefix(d.Unit, "ns"); is { // the alias without a number leads to any of the drive's namespaces
+		for _, id := range d.ByID {
+			if strings.HasSuffix(id, "_"+n) && strings.HasPrefix(id, "nvme-") {
+				return id
+			}
+		}
+	}
 	for _, id := range d.ByID {
 		if !strings.HasPrefix(id, "wwn-") && !strings.HasPrefix(id, "nvme-eui.") && !strings.HasPrefix(id, "nvme-nvme.") {
 			return id
@@ -125,11 +133,18 @@ func (d Disk) Called() string {
 func (d Disk) Identity() string {
 	switch {
 	case d.Serial != "":
-		return d.Model + "/" + d.Serial + d.unit()
+		return d.Model + "/" + d.Serial + d.unit() + strings.TrimSuffix("/"+d.Unit, "/")
 	case d.WWN != "":
 		return d.WWN
 	}
 	return d.Called()
+}
+
+// sameDrive reports whether both are namespaces of one NVMe drive: different
+// disks that fail together.
+func (d Disk) sameDrive(other Disk) bool {
+	return d.Name != other.Name && d.Transport == "nvme" && other.Transport == "nvme" && d.Serial != "" &&
+		d.Model == other.Model && d.Serial == other.Serial && d.Unit != other.Unit
 }
 
 // unit is the SCSI unit of a USB enclosure's disk, as ":1"; empty for the first

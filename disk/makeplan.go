@@ -55,6 +55,7 @@ func MakePlan(in Input) (Plan, []step.Refusal) {
 		p.disk(w)
 	}
 	p.refuseMissing(wants)
+	p.oneDrive()
 	p.eraseIsNamed()
 	p.leftOut()
 	p.filesystems()
@@ -93,6 +94,9 @@ func (p *planner) disk(w want) {
 		dp.ID, dp.Was = ByIDFolder+d.Called(), w.ref.ID
 	}
 	dp.Disk, dp.Holds = d, d.Content()
+	if w.ref.Media != "" && (w.ref.Media == "hdd") != d.Rotational {
+		dp.Media = w.ref.Media
+	}
 	before := len(p.refusals)
 	if other, used := p.usedBy[d.Name]; used {
 		p.refuse("disk-twice", w.ref.ID, "give each place in the layout a disk of its own",
@@ -140,10 +144,13 @@ func (p *planner) expectations(w want, d Disk) {
 		p.refuse("disk-small", w.ref.ID, "take a larger disk", "%s is smaller than the %s that must fit on it", DecimalSize(d.Size), BinarySize(w.least))
 	}
 	switch {
+	case w.ref.Media != "" && w.media != "" && w.ref.Media != w.media:
+		p.refuse("media-"+w.media, w.ref.ID, "say media: "+w.media+" or leave it out, or take another disk", "the layout says media: %s of the disk, and storage_media: %s of its place", w.ref.Media, w.media)
+	case w.ref.Media != "": // the layout knows better than a bridge or a controller
 	case w.media == "ssd" && d.Rotational:
-		p.refuse("media-ssd", w.ref.ID, "say storage_media: hdd, or take an SSD", "declared ssd, and the kernel says that it rotates")
+		p.refuse("media-ssd", w.ref.ID, "say storage_media: hdd, or take an SSD; if it is one (USB bridges and RAID controllers can be wrong), insist: {id: "+w.ref.ID+", media: ssd}", "declared ssd, and the kernel says that it rotates")
 	case w.media == "hdd" && !d.Rotational:
-		p.refuse("media-hdd", w.ref.ID, "say storage_media: ssd, or take a hard disk", "declared hdd, and the kernel says that it does not rotate")
+		p.refuse("media-hdd", w.ref.ID, "say storage_media: ssd, or take a hard disk; if it is one (controllers can be wrong), insist: {id: "+w.ref.ID+", media: hdd}", "declared hdd, and the kernel says that it does not rotate")
 	}
 }
 
@@ -169,8 +176,40 @@ func (p *planner) mayBeWritten(w want, d Disk) {
 		p.refuse("disk-held", w.ref.ID, "release it first (umount, swapoff, cryptsetup close, mdadm --stop) and run again",
 			"the disk is in use: %s", strings.Join(words, ", "))
 	}
+	for _, other := range p.Facts.Disks {
+		if d.sameDrive(other) && slices.ContainsFunc(other.ByID, func(name string) bool { return strings.HasPrefix(name, strings.TrimPrefix(w.ref.ID, ByIDFolder)+"_") }) {
+			p.refuse("disk-ambiguous", w.ref.ID, "name the namespace that you mean: "+strings.Join(numbered(d, other), ", "),
+				"the drive has several namespaces, and this name leads to whichever the kernel found last")
+			break
+		}
+	}
 	if d.ReadOnly {
 		p.refuse("disk-read-only", w.ref.ID, "look for a write-protect switch", "the disk is read-only")
+	}
+}
+
+// numbered are the by-id names of namespaces that end in their number.
+func numbered(disks ...Disk) []string {
+	var names []string
+	for _, d := range disks {
+		for _, name := range d.ByID {
+			if d.Serial != "" && strings.HasPrefix(name, "nvme-") && !strings.HasPrefix(name, "nvme-nvme.") && strings.Contains(name, d.Serial+"_") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// oneDrive refuses a pool that has both copies of its data on one drive.
+func (p *planner) oneDrive() {
+	for i, dp := range p.plan.Disks {
+		for _, other := range p.plan.Disks[:i] {
+			if dp.Role == RolePool && other.Role == RolePool && dp.Pool == other.Pool && dp.Disk.sameDrive(other.Disk) {
+				p.refuse("one-drive", dp.ID, "take a namespace of another drive, or another disk", "is a namespace of the same physical drive as %s: "+
+					"RAID1 over one drive loses both copies with it", other.ID)
+			}
+		}
 	}
 }
 

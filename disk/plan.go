@@ -25,10 +25,12 @@ const (
 
 // DiskPlan is one disk of the layout and what becomes of it.
 type DiskPlan struct {
-	ID    string    `json:"id"`            // /dev/disk/by-id/…: the layout's, or the one that the disk has now
-	Was   string    `json:"was,omitempty"` // the layout's, where no disk has that name and the place's volume is on this one
-	Role  Role      `json:"role"`
-	Pool  string    `json:"pool,omitempty"`
+	ID   string `json:"id"`            // /dev/disk/by-id/…: the layout's, or the one that the disk has now
+	Was  string `json:"was,omitempty"` // the layout's, where no disk has that name and the place's volume is on this one
+	Role Role   `json:"role"`
+	Pool string `json:"pool,omitempty"`
+	// Media is what the layout insists that the disk is, against the kernel's word.
+	Media string    `json:"media,omitempty"`
 	Name  string    `json:"name"` // os, <pool>-<n>, key-<n>: part of partition names
 	Disk  Disk      `json:"disk"`
 	Fate  Fate      `json:"fate"`

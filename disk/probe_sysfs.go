@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -72,6 +73,7 @@ func (m *machine) sysfsDisk(name string) Disk {
 	}
 	d.PhysicalSector = max(d.PhysicalSector, d.LogicalSector)
 	m.identify(b, &d)
+	d.Unit = m.unit(b)
 	for _, p := range m.partitionsOf(name) {
 		part := m.blocks[p]
 		kind, guid := part.udevPartition()
@@ -125,6 +127,26 @@ func (m *machine) identify(b *block, d *Disk) {
 	if strings.HasPrefix(d.WWN, "t10.") { // made of model and serial: no name of its own
 		d.WWN = ""
 	}
+}
+
+// unit tells the namespaces of one NVMe drive apart, and the LUNs of one array.
+// The first has none, and what has always been known by model and serial stays so.
+func (m *machine) unit(b *block) string {
+	if strings.HasPrefix(b.name, "nvme") {
+		if id := m.number(b.folder + "/nsid"); id > 1 {
+			return fmt.Sprintf("ns%d", id)
+		}
+		return ""
+	}
+	link, err := os.Readlink(m.path(b.folder + "/device")) // …/0:0:1:2 is host:channel:target:lun
+	if err != nil || strings.Contains(link, "usb") {
+		return ""
+	}
+	parts := strings.Split(filepath.Base(link), ":")
+	if len(parts) != 4 || parts[3] == "0" || m.transport(b) == "usb" {
+		return "" // a USB enclosure's are told apart by their names
+	}
+	return "lun" + parts[3]
 }
 
 // vpdSerial is the unit serial number of SCSI's vital product data page 80:

@@ -264,6 +264,49 @@ func makeMachines(t *testing.T) map[string]Facts {
 	machines["24-disks"] = host(many...)
 
 	halfAndWhole(t, machines)
+	changedHosts(t, machines)
+
+	// A drive of two namespaces: the plain alias is on the one that came last.
+	namespace := func(n string) disk.Disk {
+		d := nvme(nv, "nvme0n"+n, "SAMSUNG MZQL2960HCJR-00A07", "S64FNE0R445566", "36344630524455660025384e0000000"+n, gb960/2)
+		d.ByID = []string{"nvme-SAMSUNG_MZQL2960HCJR-00A07_S64FNE0R445566_" + n, "nvme-eui.36344630524455660025384e0000000" + n}
+		if n != "1" {
+			d.Unit = "ns" + n
+			d.ByID = append([]string{"nvme-SAMSUNG_MZQL2960HCJR-00A07_S64FNE0R445566"}, d.ByID...)
+		}
+		return d
+	}
+	machines["two-namespaces"] = host(
+		namespace("1"), namespace("2"),
+		nvme(nv, "nvme1n1", "SAMSUNG MZQL2960HCJR-00A07", "S64FNE0R445577", "36344630524455770025384e00000001", gb960/2),
+	)
+
+	emmc := disk.Disk{
+		Name: "mmcblk0", ByID: []string{"mmc-DA4064_0x24a1b2c3"}, Model: "DA4064", Serial: "0x24a1b2c3", Size: 62537072640,
+		LogicalSector: 512, PhysicalSector: 512, Discard: true, Transport: "mmc",
+	}
+	machines["emmc"] = host(
+		emmc,
+		ata(hd, "sda", "Samsung SSD 870 EVO 1TB", "S5Y2NF0R222222A", "0x5002538f31a2b3d1", tb1, true),
+		ata(hd, "sdb", "Samsung SSD 870 EVO 1TB", "S5Y2NF0R222222B", "0x5002538f31a2b3d2", tb1, true),
+	)
+
+	sixteen := []disk.Disk{nvme(nv, "nvme0n1", "INTEL SSDPE21D280GA", "PHM2747100AB280AGX", "5cd2e42a81a00009", 280065171456)}
+	for i := range 16 {
+		sixteen = append(sixteen, ata(hd, "sd"+string(rune('a'+i)), "ST8000NM000A-2KE101", fmt.Sprintf("WKE%05X", 0x52000+i*7), fmt.Sprintf("0x5000c500e1%06x", 0xb1000+i*16), tb8, false))
+	}
+	layout, err := configs.LoadFile(filepath.Join(machinesFolder, "half-renamed.yaml"), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := installed(t, layout, host(sixteen...))
+	for i := range half.Disks.Disks {
+		if d := &half.Disks.Disks[i]; d.Transport == "sata" && i%2 == 0 { // behind another controller now
+			d.Transport = "sas"
+			d.ByID = []string{"scsi-3" + strings.TrimPrefix(d.WWN, "0x"), "scsi-SATA_ST8000NM000A-2KE_" + d.Serial}
+		}
+	}
+	machines["half-renamed"] = half
 	return machines
 }
 
@@ -322,6 +365,86 @@ func halfAndWhole(t *testing.T, machines map[string]Facts) {
 		}
 	}
 	machines["hypervisor-first-round"] = first
+}
+
+// changedHosts are what becomes of the installed host's disks in real life.
+func changedHosts(t *testing.T, machines map[string]Facts) {
+	t.Helper()
+	change := func(name string, changes ...func(f *Facts)) {
+		f := clone(t, machines["hypervisor-installed"])
+		for _, c := range changes {
+			c(&f)
+		}
+		machines[name] = f
+	}
+	named := func(f *Facts, name string) *disk.Disk {
+		for i := range f.Disks.Disks {
+			if f.Disks.Disks[i].Name == name {
+				return &f.Disks.Disks[i]
+			}
+		}
+		t.Fatalf("no disk %s", name)
+		return nil
+	}
+	change("system-renamed", func(f *Facts) { // its firmware was updated
+		d := named(f, "nvme0n1")
+		d.Model, d.Serial = "Samsung SSD 970 EVO Plus 500GB", "S466NX0M712345"
+		d.ByID = []string{"nvme-Samsung_SSD_970_EVO_Plus_500GB_S466NX0M712345", "nvme-Samsung_SSD_970_EVO_Plus_500GB_S466NX0M712345_1"}
+	})
+	change("moved-to-usb", func(f *Facts) {
+		d := named(f, "sdb")
+		d.Vendor, d.Model, d.Serial, d.WWN, d.Transport, d.Discard = "JMicron", "Tech", "DD56419883891", "", "usb", false
+		d.ByID = []string{"usb-JMicron_Tech_DD56419883891-0:0"}
+	})
+	change("sas-hba", func(f *Facts) {
+		for _, name := range []string{"sda", "sdb", "sdc"} {
+			d := named(f, name)
+			d.Transport, d.Model = "sas", d.Model[:min(16, len(d.Model))]
+			d.ByID = []string{"scsi-3" + strings.TrimPrefix(d.WWN, "0x"), "wwn-" + d.WWN + "-scsi"}
+		}
+	})
+	change("cloned", func(f *Facts) { // dd from one to the other, both in
+		d := *named(f, "nvme1n1")
+		d.Name, d.Serial, d.Model, d.WWN = "nvme4n1", "S5Y1NJ0R998877C", "Samsung SSD 980 PRO 1TB", "eui.002538c111b2c3aa"
+		d.ByID = []string{"nvme-Samsung_SSD_980_PRO_1TB_S5Y1NJ0R998877C"}
+		d.Partitions = slices.Clone(d.Partitions)
+		for i := range d.Partitions {
+			d.Partitions[i].Name, d.Partitions[i].Holders = fmt.Sprintf("nvme4n1p%d", i+1), nil
+		}
+		f.Disks.Disks = append(f.Disks.Disks, d)
+	})
+	change("member-missing", func(f *Facts) {
+		f.Disks.Disks = slices.DeleteFunc(f.Disks.Disks, func(d disk.Disk) bool { return d.Name == "sdb" })
+		for i, fs := range f.Disks.Filesystems {
+			for j := range fs.Devices {
+				if dev := &f.Disks.Filesystems[i].Devices[j]; dev.Mapping == "crypt-bulk-2" {
+					dev.Mapping, dev.Missing = "", true
+				}
+			}
+		}
+		spare := stick(*named(f, "sdd"), "sde", "Kingston", "DataTraveler", "E0D55EA573E5", 4e9)
+		spare.Signatures, spare.Partitions = nil, nil
+		f.Disks.Disks = append(f.Disks.Disks, spare)
+	})
+	change("other-hosts-disk", func(f *Facts) { // in the bay of bulk-2
+		d := named(f, "sdb")
+		for i := range d.Partitions {
+			part := &d.Partitions[i]
+			part.Holders, part.Label, part.GUID = nil, "disk-tank-1-luks", "5a5a5a5a-0000-4000-8000-00000000000b"
+			part.Signatures = []disk.Signature{{
+				Type: "luks2", UUID: "5a5a5a5a-1111-5000-8000-00000000000b", Label: "crypt-tank-1", Subsystem: "hvinstall",
+				Mark: &disk.Mark{Version: 1, Host: "nas-0c3d5e7f9a1b", Role: disk.RolePool, Pool: "tank", Number: 1, Of: 4},
+			}}
+		}
+		d.Signatures = []disk.Signature{{Type: "gpt", UUID: "5a5a5a5a-2222-5000-8000-00000000000b", Offset: 512}}
+		for i, fs := range f.Disks.Filesystems {
+			for j := range fs.Devices {
+				if dev := &f.Disks.Filesystems[i].Devices[j]; dev.Mapping == "crypt-bulk-2" {
+					dev.Mapping, dev.Missing = "", true
+				}
+			}
+		}
+	})
 }
 
 func exampleLayout(t testing.TB) *configs.Layout {

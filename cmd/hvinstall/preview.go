@@ -113,7 +113,14 @@ func (p preview) disks() {
 			p.fact("now", "no such disk, see below", p.danger)
 			continue
 		}
-		p.row(disk.DecimalSize(d.Disk.Size), diskWords(d.Disk))
+		words := diskWords(d.Disk)
+		switch d.Media {
+		case "ssd":
+			words += "; taken for an SSD as the layout says, the kernel says that it rotates"
+		case "hdd":
+			words += "; taken for a hard disk as the layout says, the kernel says that it does not rotate"
+		}
+		p.row(disk.DecimalSize(d.Disk.Size), words)
 		if d.Was != "" {
 			p.fact("was", strings.TrimPrefix(d.Was, disk.ByIDFolder), p.warn)
 		}
@@ -141,12 +148,21 @@ func kind(d disk.Disk) string {
 		return "USB"
 	case d.Transport == "nvme":
 		return "NVMe SSD"
-	case d.Transport == "virtio":
+	case d.Transport == "virtio" || isVirtual(d):
 		return "virtual disk"
+	case d.Transport == "mmc":
+		return "eMMC or SD"
 	case d.Rotational:
 		return "hard disk"
 	}
 	return "SSD"
+}
+
+// isVirtual knows the disks of the common hypervisors by their names; whether
+// they rotate, nobody can say.
+func isVirtual(d disk.Disk) bool {
+	name := strings.ToLower(d.Vendor + " " + d.Model)
+	return slices.ContainsFunc([]string{"qemu", "vmware", "vbox", "virtual disk", "virtual_disk", "msft virtual"}, func(word string) bool { return strings.Contains(name, word) })
 }
 
 func (p preview) fateColour(f disk.Fate) func(string) string {
