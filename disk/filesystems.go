@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"hvinstall/step"
 )
 
 // filesystems plans the btrfs of the OS and of each pool over the volumes that
@@ -57,6 +59,44 @@ func (p *planner) filesystemUUID(role Role, pool string) string {
 	return p.seed.filesystem(role, pool, disks)
 }
 
+// membersAgree refuses a pool whose file system has other members than the
+// layout names, where no new disk is taken in: the step that opens it would
+// stop at that.
+func (p *planner) membersAgree() {
+	for _, fs := range p.plan.Filesystems {
+		if fs.Fate != Keep || fs.Role != RolePool || p.refusedPool(fs.Label) {
+			continue
+		}
+		have := p.membersOf(fs)
+		names := len(fs.Devices)
+		switch {
+		case have > names:
+			p.refuse("pool-member", fs.Label, fmt.Sprintf("name a new disk below pools.%s.disks in the missing one's place, and btrfs replace fills it; or put the line back. "+
+				"With %d disks the pool could store %s, with all of them back what it could before", fs.Label, names, DecimalSize(fs.Usable)),
+				"the pool has %d disks, and the layout names %d: a member that is missing or left out cannot be done without silently", have, names)
+		case have > 0 && have < names:
+			p.refuse("pool-member", fs.Label, "take the line of the disk that is no member any more out of the layout",
+				"the pool has %d disks, and the layout names %d that carry its volumes", have, names)
+		}
+	}
+}
+
+// membersOf is how many devices the file system has, as the kernel says; 0: not
+// known before its volumes are open.
+func (p *planner) membersOf(fs FilesystemPlan) int {
+	for _, have := range p.Facts.Filesystems {
+		if have.UUID == fs.UUID {
+			return len(have.Devices)
+		}
+	}
+	return 0
+}
+
+// refusedPool reports whether something is refused of the pool already.
+func (p *planner) refusedPool(pool string) bool {
+	return slices.ContainsFunc(p.refusals, func(r step.Refusal) bool { return r.Where == pool && r.Code == "pool-member" })
+}
+
 // marks says what each volume's header is to say of it.
 func (p *planner) marks() {
 	for _, fs := range p.plan.Filesystems {
@@ -92,7 +132,7 @@ func (p *planner) over(fs *FilesystemPlan, adopt bool) {
 		sizes = append(sizes, d.VolumeSize)
 		fs.Raw += d.VolumeSize
 		counts[d.Fate]++
-		if d.Fate == Create || d.Fate == Erase {
+		if d.Fate == Create || d.Fate == Erase || d.Fate == Resume {
 			fresh = append(fresh, d.Mapping)
 		}
 	}

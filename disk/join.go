@@ -42,7 +42,8 @@ func (fs FilesystemPlan) JoinStep(root string, after ...string) step.Step {
 // membership compares the mounted file system with the plan.
 type membership struct {
 	closed  []string    // planned devices that are not open
-	fresh   []string    // planned devices that the file system does not have
+	fresh   []string    // planned devices that the file system does not have, and that the plan makes
+	strange []string    // planned devices that it does not have although they are complete: never written to
 	missing []btrfsInfo // devices that it has and that are gone
 	others  []btrfsInfo // devices that it has, that are there, and that the plan does not name
 	single  bool        // it has chunks of one copy, written while a disk was missing
@@ -71,6 +72,8 @@ func (fs FilesystemPlan) membership(mountpoint string) (membership, error) {
 		switch {
 		case member.closed:
 			m.closed = append(m.closed, member.path)
+		case !has(member.path) && !slices.Contains(fs.Joins, strings.TrimPrefix(member.path, "/dev/mapper/")):
+			m.strange = append(m.strange, member.path)
 		case !has(member.path):
 			m.fresh = append(m.fresh, member.path)
 		}
@@ -94,6 +97,9 @@ func (m membership) state(fs FilesystemPlan) (step.State, string, error) {
 		return step.Absent, "the pool is not mounted", nil
 	case len(m.closed) > 0:
 		return step.Absent, m.closed[0] + " is not open", nil
+	case len(m.strange) > 0:
+		return step.Foreign, fmt.Sprintf("%s is the pool's by its name, and no member of its file system: it may be a former member or a copy; "+
+			"nothing is written to it. Take its line out of the layout, or look at it with 'btrfs inspect-internal dump-super %s'", m.strange[0], m.strange[0]), nil
 	case len(m.others) > 0:
 		other := m.others[0]
 		hint := fmt.Sprintf("'btrfs device remove %d %s' empties it", other.id, fs.Subvols[0].Mountpoint)
@@ -123,6 +129,9 @@ func (fs FilesystemPlan) join(ctx context.Context, mountpoint string, report ste
 	m, err := fs.membership(mountpoint)
 	if err != nil {
 		return err
+	}
+	if len(m.strange) > 0 {
+		return fmt.Errorf("%s is no member of the pool, and complete: it is not taken in", m.strange[0])
 	}
 	run := func(argv ...string) error { return host.Cmd{Argv: argv, Log: report.Log}.Run(ctx) }
 	for _, device := range m.fresh {

@@ -66,6 +66,7 @@ func (g *growing) run() error { return g.runUntil(context.Background(), nil) }
 
 // runUntil is run, which tells of each event and ends with ctx.
 func (g *growing) runUntil(ctx context.Context, heard func(step.Event)) error {
+	g.plan.Joins = g.fresh
 	steps := append([]step.Step{g.plan.FormatStep(g.begun)}, g.plan.MountSteps(g.root)...)
 	steps = append(steps, g.plan.JoinStep(g.root, MountStepID("/bulk")))
 	r := step.Runner{Events: func(e step.Event) {

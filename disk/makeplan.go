@@ -59,6 +59,7 @@ func MakePlan(in Input) (Plan, []step.Refusal) {
 	p.eraseIsNamed()
 	p.leftOut()
 	p.filesystems()
+	p.membersAgree()
 	p.marks()
 	p.plan.Seed = string(p.seed)
 	return p.plan, p.refusals

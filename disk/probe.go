@@ -81,8 +81,8 @@ func (o ProbeOptions) isDisk(m *machine, name string) bool {
 	if strings.HasPrefix(name, "loop") {
 		return o.Loop
 	}
-	if strings.Contains(name, "boot") && strings.HasPrefix(name, "mmcblk") {
-		return false // eMMC's own boot areas
+	if strings.HasPrefix(name, "mmcblk") && (strings.Contains(name, "boot") || strings.HasSuffix(name, "rpmb")) {
+		return false // eMMC's own boot areas, and its replay-protected one
 	}
 	for _, prefix := range notDisks {
 		if strings.HasPrefix(name, prefix) {
