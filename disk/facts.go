@@ -27,7 +27,7 @@ type Disk struct {
 	Vendor         string      `json:"vendor,omitempty"`
 	Serial         string      `json:"serial,omitempty"`
 	WWN            string      `json:"wwn,omitempty"`
-	Unit           string      `json:"unit,omitempty"` // ns2, lun1: of several disks that one drive or array shows; empty for the first
+	Unit           string      `json:"unit,omitempty"`  // ns2, lun1: of several disks that one drive or array shows; empty for the first
 	Size           uint64      `json:"size"`            // bytes
 	LogicalSector  uint32      `json:"logical_sector"`  // bytes
 	PhysicalSector uint32      `json:"physical_sector"` // bytes
