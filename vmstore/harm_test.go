@@ -807,3 +807,56 @@ func TestStaleSocket(t *testing.T) {
 		t.Error("a stale socket answered")
 	}
 }
+
+// TestGuestSeesTheSame looks from inside: the guest's PCI devices, its NICs'
+// names and addresses and its SMBIOS UUID are the same after an adoption and a
+// change of memory, and after a drive was added on a bus that it has.
+func TestGuestSeesTheSame(t *testing.T) {
+	a, root := applianceImages(t), store(t)
+	serveLeases(t)
+	disk := filepath.Join(root, "a/odd.qcow2")
+	if err := os.Mkdir(filepath.Join(root, "a"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	pack(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", a.Disk, disk)
+	at := func(bus, slot int) string {
+		return fmt.Sprintf(`<address type='pci' domain='0x0000' bus='0x%02x' slot='0x%02x' function='0x0'/>`, bus, slot)
+	}
+	byHand(t, strings.Replace(domainText("a", "", q35OS+`<loader readonly='yes' type='pflash'>/usr/share/OVMF/OVMF_CODE_4M.fd</loader><nvram template='/usr/share/OVMF/OVMF_VARS_4M.fd'>`+root+`/odd.fd</nvram>`,
+		diskXML(qcow2(t, filepath.Join(root, "data.qcow2"), "10M"), "sda", "scsi", `<serial>DATA</serial>`)+diskXML(disk, "vda", "virtio", `<boot order='3'/>`+at(6, 0))+
+			`<controller type='scsi' index='0' model='virtio-scsi'>`+at(8, 0)+`</controller>
+<interface type='bridge'><mac address='52:54:00:aa:00:02'/><source bridge='br0'/><model type='virtio'/>`+at(9, 0)+`</interface>
+<interface type='bridge'><mac address='52:54:00:aa:00:01'/><source bridge='br0'/><model type='virtio'/>`+at(3, 0)+`</interface>
+<serial type='pty'/><sound model='ich9'/><video><model type='virtio'/></video><rng model='virtio'><backend model='random'>/dev/urandom</backend>`+at(7, 0)+`</rng>`),
+		"<memory unit='MiB'>64", "<memory unit='MiB'>256", 1))
+	hardware := func(name string) string {
+		t.Helper()
+		virsh(t, "start", name)
+		said := console(t, name, `(?s)appliance: haos is up.*appliance: haos is ready`, 3*time.Minute)
+		virsh(t, "destroy", name)
+		lines := regexp.MustCompile(`appliance: (pci|nic|uuid) [^\r\n]*`).FindAllString(said, -1)
+		if len(lines) < 10 {
+			t.Fatalf("the guest says of its hardware\n%s", said)
+		}
+		return strings.Join(lines, "\n")
+	}
+	before := hardware("a")
+	want := qemuPlan(root, blank(t, root, "a"))
+	want.VMs[0].RAMMB, want.VMs[0].Autostart = 320, new(bool)
+	mustRun(t, want, Env{})
+	if after := hardware("a"); after != before {
+		t.Errorf("adopted, the guest sees\n%s\nand saw\n%s", after, before)
+	}
+	want.VMs[0].RAMMB, want.VMs[0].CloudInit = 288, &configs.Cloud{UserData: "#cloud-config\n"}
+	mustRun(t, want, Env{})
+	if after := hardware("a"); after != before {
+		t.Errorf("with a seed, the guest sees\n%s\nand saw\n%s", after, before)
+	}
+	// The host is installed anew: the same again, from domain.xml.
+	forgetAll(t)
+	mustRun(t, want, Env{})
+	if after := hardware("a"); after != before {
+		t.Errorf("from domain.xml, the guest sees\n%s\nand saw\n%s", after, before)
+	}
+	t.Logf("it sees\n%s", before)
+}

@@ -26,6 +26,9 @@ mount -t devtmpfs dev /dev
 exec >/dev/console 2>&1 </dev/console
 for m in %s; do insmod /lib/$m || echo "appliance: no $m"; done
 echo "appliance: %s is up"
+for d in /sys/bus/pci/devices/*; do echo "appliance: pci ${d##*/} $(cat $d/class) $(cat $d/vendor) $(cat $d/device)"; done
+for n in /sys/class/net/eth*; do echo "appliance: nic ${n##*/} $(cat $n/address) $(readlink -f $n/device)"; done
+echo "appliance: uuid $(cat /sys/class/dmi/id/product_uuid), BIOS $(cat /sys/class/dmi/id/bios_version)"
 (for e in /dev/input/event*; do (head -c 1 $e >/dev/null && echo "appliance: power button" && poweroff -f) & done; wait) &
 if [ -d /sys/class/net/eth0 ]; then
   ip link set eth0 up
