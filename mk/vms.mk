@@ -7,3 +7,8 @@ test-vms: ## VMs against a real libvirtd with QEMU under TCG, in name spaces of 
 
 bench-vms: ## 50 VMs, and the image pipeline against curl, xz, gunzip and zstd in the same run (root)
 	go test -tags 'libvirt bench' -count=1 -timeout 20m -run '^TestBench' -v ./vmstore
+
+.PHONY: test-vms-trixie
+
+test-vms-trixie: ## the same against libvirt 11 and QEMU 10 of Debian 13, in a tree below build/ (root)
+	bash mk/vms-trixie.sh
