@@ -56,6 +56,7 @@ type VMPlan struct {
 	DiskTemplate  string   `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs" form:"file" example:"/etc/hvinstall/disk.xml.tmpl"`
 	ISOTemplate   string   `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs" form:"file" example:"/etc/hvinstall/iso.xml.tmpl"`
 	PurgeAfter    Duration `yaml:"libvirt_purge_after,omitempty" doc:"an absent VM's directory is moved aside and deleted after this time, rather than at once" min:"0" max:"31536000" default:"=at once" example:"7d"`
+	Overcommit    string   `yaml:"libvirt_overcommit,omitempty" doc:"VMs with more memory or processors than the machine: warn says so, and refuses one VM that is larger than the machine; allow does neither" enum:"warn,allow" default:"=warn"`
 	VMs           []VM     `yaml:"libvirt_vms,omitempty" doc:"the VMs, each present or absent" example:"[{name: myvm, state: absent}]"`
 }
 

@@ -141,6 +141,7 @@ type Source struct {
 type Host struct {
 	Known     bool     `json:"known"` // false in facts that were not captured on the hypervisor
 	RAM       int64    `json:"ram,omitempty"`
+	Swap      int64    `json:"swap,omitempty"`
 	CPUs      int      `json:"cpus,omitempty"`
 	KVM       Device   `json:"kvm"`
 	QEMUUser  string   `json:"qemu_user,omitempty"`

@@ -152,13 +152,15 @@ func TestPreflight(t *testing.T) {
 		"404": {func(_ *configs.VMPlan, f *Facts) {
 			f.Sources["https://example.org/i.iso"] = Source{Problem: "the server answers 404"}
 		}, "image-url"},
-		"too much RAM":    {func(w *configs.VMPlan, _ *Facts) { w.VMs[0].RAMMB = 31 << 10 }, "ram"},
-		"RAM with others": {func(w *configs.VMPlan, f *Facts) { w.VMs[0].RAMMB = 29 << 10; other(f).LiveRAMMB = 4 << 10 }, "ram"},
+		"too much RAM":         {func(w *configs.VMPlan, _ *Facts) { w.VMs[0].RAMMB = 33 << 10 }, "ram"},
+		"too much RAM allowed": {func(w *configs.VMPlan, _ *Facts) { w.VMs[0].RAMMB = 33 << 10; w.Overcommit = "allow" }, ""},
+		"RAM with swap":        {func(w *configs.VMPlan, f *Facts) { w.VMs[0].RAMMB = 33 << 10; f.Host.Swap = 8 << 30 }, ""},
+		"RAM with others":      {func(w *configs.VMPlan, f *Facts) { w.VMs[0].RAMMB = 29 << 10; other(f).LiveRAMMB = 4 << 10 }, ""},
 		"RAM of one that is off": {func(w *configs.VMPlan, _ *Facts) {
 			w.VMs[0].RAMMB = 64 << 10
 			w.VMs[0].Running, w.VMs[0].Autostart = new(bool), new(bool)
 		}, ""},
-		"too many vCPUs":   {func(w *configs.VMPlan, _ *Facts) { w.VMs[0].VCPU = 9 }, "vcpu"},
+		"too many vCPUs":   {func(w *configs.VMPlan, _ *Facts) { w.VMs[0].VCPU = 9 }, ""},
 		"same MAC":         {func(w *configs.VMPlan, _ *Facts) { w.VMs[1].MACAddress = "52:54:00:12:34:56" }, "mac-twice"},
 		"same MAC by hand": {func(_ *configs.VMPlan, f *Facts) { other(f).NICs = []DomainNIC{{MAC: "52:54:00:12:34:56"}} }, "mac-twice"},
 		"same USB": {func(w *configs.VMPlan, _ *Facts) {
@@ -200,7 +202,7 @@ func TestPreflight(t *testing.T) {
 			f.Host.KVM, f.Host.Bridges, f.Host.Blocked = Device{}, nil, "/mnt"
 			w.VMs[0].RAMMB, w.VMs[0].VCPU = 99<<10, 99
 			w.VMs[1].MACAddress = w.VMs[0].MACAddress
-		}, "mac-twice vcpu ram kvm permission bridge bridge"},
+		}, "mac-twice ram kvm permission bridge bridge"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			want, facts := good()
@@ -231,6 +233,27 @@ func TestNotes(t *testing.T) {
 	}
 	if len(refusals) > 0 || strings.Join(have, " ") != "boot-order disk-larger usb-missing usb-twice" {
 		t.Errorf("notes %v, refusals %v", p.Notes, refusals)
+	}
+}
+
+// TestOvercommit is said with its figures, unless it is allowed.
+func TestOvercommit(t *testing.T) {
+	vm := haos()
+	vm.RAMMB, vm.VCPU = 24<<10, 12
+	second := installer()
+	second.RAMMB = 16 << 10
+	for overcommit, want := range map[string]string{
+		"":      "the VMs have 40 GiB of memory together, and the machine has 32 GiB: when they use it all, the kernel ends one of them; haos: it has 12 vCPUs, and the machine has 8 processors: it is slower than with fewer",
+		"allow": "",
+	} {
+		p, refusals := MakePlan(configs.VMPlan{Overcommit: overcommit, VMs: []configs.VM{vm, second}}, "h", goodHost(), Options{})
+		var have []string
+		for _, n := range p.Notes {
+			have = append(have, n.String())
+		}
+		if len(refusals) > 0 || strings.Join(have, "; ") != want {
+			t.Errorf("overcommit %q: notes %q, refusals %v", overcommit, have, refusals)
+		}
 	}
 }
 

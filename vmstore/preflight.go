@@ -32,7 +32,7 @@ func (p *Plan) preflight(want configs.VMPlan, facts Facts) []step.Refusal {
 	if !facts.Host.Known || !p.Local {
 		return list
 	}
-	p.checkSums(facts, refuse)
+	p.checkSums(want, facts, refuse)
 	p.checkSpace(facts, refuse)
 	p.checkPrograms(facts, refuse)
 	p.checkUSB(facts)
@@ -157,8 +157,13 @@ func matchAppArmor(pattern, file string) bool {
 	return false
 }
 
-// checkSums compares the VMs together with the machine.
-func (p *Plan) checkSums(facts Facts, refuse refuser) {
+// checkSums compares the VMs with the machine. Together they may be more than it
+// has, which is said: not all use what they have at the same time. One that is
+// larger than the machine does not start.
+func (p *Plan) checkSums(want configs.VMPlan, facts Facts, refuse refuser) {
+	if want.Overcommit == "allow" {
+		return
+	}
 	ram, vcpus := int64(0), 0
 	count := func(mb, vcpu int) { ram, vcpus = ram+int64(mb)<<20, vcpus+vcpu }
 	for _, v := range p.VMs {
@@ -166,8 +171,11 @@ func (p *Plan) checkSums(facts Facts, refuse refuser) {
 			continue
 		}
 		count(v.Spec.RAMMB, v.Spec.VCPU)
+		if one := int64(v.Spec.RAMMB) << 20; one > facts.Host.RAM+facts.Host.Swap {
+			refuse("ram", v.Name, "lower ram_mb, or write libvirt_overcommit: allow", "it has %s of memory, and the machine has %s: it cannot start", gib(one), gib(facts.Host.RAM))
+		}
 		if v.Spec.VCPU > facts.Host.CPUs {
-			refuse("vcpu", v.Name, "lower vcpu", "it has %d vCPUs, and the machine has %d processors", v.Spec.VCPU, facts.Host.CPUs)
+			p.note("vcpu", v.Name, "it has %d vCPUs, and the machine has %d processors: it is slower than with fewer", v.Spec.VCPU, facts.Host.CPUs)
 		}
 	}
 	for _, u := range p.Undeclared {
@@ -176,7 +184,7 @@ func (p *Plan) checkSums(facts Facts, refuse refuser) {
 		}
 	}
 	if ram > facts.Host.RAM {
-		refuse("ram", "", "lower ram_mb of some", "the VMs have %s of memory together, and the machine has %s", gib(ram), gib(facts.Host.RAM))
+		p.note("ram", "", "the VMs have %s of memory together, and the machine has %s: when they use it all, the kernel ends one of them", gib(ram), gib(facts.Host.RAM))
 	} else if ram > facts.Host.RAM/100*90 {
 		p.note("ram", "", "the VMs have %s of the machine's %s of memory; little is left for the host and its caches", gib(ram), gib(facts.Host.RAM))
 	}

@@ -22,7 +22,8 @@ import (
 func probeHost(want configs.VMPlan, root string, facts *Facts) {
 	h := &facts.Host
 	h.Known = true
-	h.RAM, h.CPUs = memory(), runtime.NumCPU()
+	h.RAM, h.Swap = memory()
+	h.CPUs = runtime.NumCPU()
 	u := qemuUser()
 	h.QEMUUser, h.QEMUFound = u.name, u.found
 	h.KVM = probeKVM(u)
@@ -45,12 +46,12 @@ func probeHost(want configs.VMPlan, root string, facts *Facts) {
 	h.Blocked = blockedAt(path, u)
 }
 
-func memory() int64 {
+func memory() (ram, swap int64) {
 	var info syscall.Sysinfo_t
 	if err := syscall.Sysinfo(&info); err != nil {
-		return 0
+		return 0, 0
 	}
-	return int64(info.Totalram) * int64(info.Unit)
+	return int64(info.Totalram) * int64(info.Unit), int64(info.Totalswap) * int64(info.Unit)
 }
 
 // identity is the user that QEMU runs as.
