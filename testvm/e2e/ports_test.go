@@ -53,12 +53,7 @@ func (c console) nobodyGetsIn() {
 			c.t.Errorf("%s reaches TCP %v, want %v; nobody listens and TCP %v and UDP %v answer, want none", who.what, r.TCP, who.open, r.Closed, r.UDP)
 		}
 	}
-	listens := c.run("ss -Hltunp; ss -Hlwnp")
-	for _, service := range []string{"rpcbind", "rpc.mountd", "rpc.statd", ":111 ", ":5355 ", ":5353 "} {
-		if strings.Contains(listens, service) {
-			c.t.Errorf("%s listens:\n%s", service, listens)
-		}
-	}
+	c.listensForNobody()
 	c.has("ssh takes no password", "ip netns exec peer ssh -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes "+spechost.User+"@192.168.1.15 2>&1; true", "Permission denied (publickey).")
 	c.has("status finds no difference", "hvinstall status", "Everything is as the layout wants it.")
 
@@ -77,8 +72,51 @@ func (c console) nobodyGetsIn() {
 	c.run("timeout 60 sh -c 'until nft list table inet hvinstall >/dev/null 2>&1; do sleep 0.2; done'")
 	c.has("nftables.service brings the filter back", "nft list table inet hvinstall", "policy drop")
 	c.run("systemctl stop nftables.service; hvinstall --plan /etc/hvinstall/layout.yaml --yes")
+	c.closesAnOpenHost()
 	c.accessIsTakenBack()
 	c.run("ip netns del peer; ip addr del 172.16.5.2/24 dev br0")
+}
+
+// listensForNobody looks at the host itself: what the filter hides is not there
+// to begin with.
+func (c console) listensForNobody() {
+	c.t.Helper()
+	listens := c.run("ss -Hltunp; ss -Hlwnp")
+	for _, service := range []string{"rpcbind", "rpc.mountd", "rpc.statd", ":111 ", ":5355 ", ":5353 "} {
+		if strings.Contains(listens, service) {
+			c.t.Errorf("%s listens:\n%s", service, listens)
+		}
+	}
+}
+
+// closesAnOpenHost makes the host what an earlier version left, with a service
+// of its owner's, and runs the same plan on it.
+func (c console) closesAnOpenHost() {
+	c.t.Helper()
+	c.run("systemctl disable --now hvinstall-filter.service; nft delete table inet hvinstall; rm /etc/hvinstall/filter.nft /etc/systemd/system/hvinstall-filter.service; " +
+		"rm /etc/ssh/sshd_config.d/hvinstall.conf /etc/systemd/resolved.conf.d/hvinstall.conf /usr/lib/systemd/resolved.conf.d/hvinstall.conf; systemctl reload ssh; " +
+		"cd /etc/systemd/system && rm rpcbind.service rpcbind.socket rpc-statd.service rpc-statd-notify.service; cd; systemctl daemon-reload; " +
+		"sed -i /vers2/d /etc/nfs.conf.d/hvinstall.conf; systemctl start rpcbind.socket rpcbind.service rpc-statd.service; systemctl restart systemd-resolved nfs-mountd nfs-server")
+	c.run("systemd-run --quiet --unit=exporter systemd-socket-activate -l 9100 cat; timeout 60 sh -c 'until ss -Hltn | grep -q :9100; do sleep 0.2; done'")
+	open := c.scan("192.168.1.15").TCP
+	for _, port := range []uint16{22, 111, 2049, 5355, 9100} {
+		if !slices.Contains(open, port) {
+			c.t.Errorf("the open host has %v open, without %d", open, port)
+		}
+	}
+	if len(open) < 9 { // and mountd's four
+		c.t.Errorf("the open host has only %v open", open)
+	}
+	c.has("status shows the missing filter", "hvinstall status | tr -s ' \\n' ' '", "/etc/hvinstall/filter.nft is not as planned")
+	c.has("the preview names what it closes", "hvinstall --plan /etc/hvinstall/layout.yaml --dry-run | tr -s ' \\n' ' '", "tcp/9100 (systemd-socket-)")
+	c.run("hvinstall --plan /etc/hvinstall/layout.yaml --yes")
+	if r := c.scan("192.168.1.15"); !slices.Equal(r.TCP, []uint16{22, 2049}) {
+		c.t.Errorf("the closed host has TCP %v open, want 22 and 2049", r.TCP)
+	}
+	c.listensForNobody()
+	c.has("sshd was told", "sshd -T", "passwordauthentication no")
+	c.run("systemctl stop exporter")
+	c.has("nothing differs", "hvinstall status", "Everything is as the layout wants it.")
 }
 
 // accessIsTakenBack gives a person a key, restricts it and takes it away, as
