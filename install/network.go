@@ -36,23 +36,23 @@ func (p *Plan) exports(in Input) {
 	}
 }
 
-// filter plans what of the host is reached from outside. A system that is not
-// an image's has a firewall of its own, or its owner wants none.
+// filter plans what of the host is reached from outside. On NixOS the modules
+// close the rest, and a system that is nobody's here has its owner's firewall.
 func (p *Plan) filter(in Input) {
 	l := in.Layout
-	if l.OS == nil || l.OS.Image == nil {
+	if l.OS == nil {
 		return
 	}
 	var open, clients []string
 	if l.Network != nil {
 		open = l.Network.OpenPorts
 	}
-	if p.NFS != nil {
-		for _, e := range p.NFS.Exports {
-			clients = append(clients, e.Clients...)
-		}
+	// Refused exports are said elsewhere.
+	exports, _ := nfs.MakePlan(l.NFSExports, p.exportPools())
+	for _, e := range exports.Exports {
+		clients = append(clients, e.Clients...)
 	}
-	plan, err := filter.MakePlan(open, clients, in.Facts.Filter, !p.Installing())
+	plan, err := filter.MakePlan(open, clients, in.Facts.Filter, !p.Installing() && !p.isNixOS())
 	if err != nil {
 		p.refuse("filter", "network.open_ports", err.Error(), "see docs/layout.md")
 		return

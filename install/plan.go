@@ -62,7 +62,7 @@ type Plan struct {
 	OS       *osimage.Plan  `json:"os,omitempty"`      // of an image host
 	Network  *bridge.Plan   `json:"network,omitempty"` // nil: the layout asks for no bridge
 	NFS      *nfs.Plan      `json:"nfs,omitempty"`     // nil: not ours to say
-	Filter   *filter.Plan   `json:"filter,omitempty"`  // nil: the system is not an image's
+	Filter   *filter.Plan   `json:"filter,omitempty"`  // nil: the system is its owner's
 	VMs      *vmstore.Plan  `json:"vms,omitempty"`     // nil: the layout has none
 	Refusals []step.Refusal `json:"refusals,omitempty"`
 	Warnings []string       `json:"warnings,omitempty"`

@@ -71,7 +71,7 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 	}
 	// The filter before the exports: nobody gets in between.
 	filtered := unpacked
-	if p.Filter != nil && p.Has(PartNet) {
+	if p.Filter != nil && p.Has(PartNet) && !p.isNixOS() {
 		closing := p.Filter.Steps(filter.Env{Root: p.Root, Live: !p.Installing()})
 		add(closing, unpacked)
 		filtered = append(slices.Clone(unpacked), ids(closing)...)
