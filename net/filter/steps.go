@@ -30,22 +30,22 @@ func (p Plan) Steps(env Env) []step.Step {
 	return steps
 }
 
+type file struct{ name, text string }
+
 // files are in the order in which they take effect.
-func (p Plan) files() map[string]string {
-	return map[string]string{rulesFile: p.rulesText(), unitFile: unitText}
-}
+func (p Plan) files() []file { return []file{{rulesFile, p.rulesText()}, {unitFile, unitText}} }
 
 func (p Plan) filesStep(env Env) step.Step {
 	return step.Step{
 		ID: "filter/files", Title: "close the host to the LAN", Detail: p.Lines(),
 		Check: func(context.Context) (step.State, string, error) {
-			for name, text := range p.files() {
-				same, err := host.FileIs(filepath.Join(env.Root, name), []byte(text), 0o644)
+			for _, f := range p.files() {
+				same, err := host.FileIs(filepath.Join(env.Root, f.name), []byte(f.text), 0o644)
 				if err != nil {
 					return step.Absent, "", err
 				}
 				if !same {
-					return step.Absent, "/" + name + " is not as planned", nil
+					return step.Absent, "/" + f.name + " is not as planned", nil
 				}
 			}
 			return step.Done, "the filter is written", nil
@@ -54,11 +54,11 @@ func (p Plan) filesStep(env Env) step.Step {
 			if err := p.parses(ctx); err != nil {
 				return err
 			}
-			for name, text := range p.files() {
-				if err := host.WriteFile(filepath.Join(env.Root, name), []byte(text), 0o644); err != nil {
+			for _, f := range p.files() {
+				if err := host.WriteFile(filepath.Join(env.Root, f.name), []byte(f.text), 0o644); err != nil {
 					return err
 				}
-				report.Log("%s", "/"+name)
+				report.Log("%s", "/"+f.name)
 			}
 			return nil
 		},
