@@ -144,6 +144,8 @@ func (p *planner) over(fs *FilesystemPlan, adopt bool) {
 	switch {
 	case counts[Refuse] > 0:
 		fs.Fate = Refuse
+	case counts[Away] > 0:
+		fs.Fate = Away
 	case counts[Create]+counts[Erase] == n:
 		fs.Fate = Create
 	case adopt && counts[Adopt] == n:

@@ -54,7 +54,7 @@ func MakePlan(in Input) (Plan, []step.Refusal) {
 	for _, w := range wants {
 		p.disk(w)
 	}
-	p.refuseMissing(wants)
+	p.withoutDisk(wants)
 	p.oneDrive()
 	p.eraseIsNamed()
 	p.leftOut()
@@ -81,7 +81,7 @@ func (p *planner) disk(w want) {
 	}
 	found := w.found
 	switch {
-	case len(found) == 0: // refuseMissing says so, when all other disks are known
+	case len(found) == 0: // withoutDisk says so, when all other disks are known
 		p.plan.Disks = append(p.plan.Disks, dp)
 		return
 	case len(found) > 1:
@@ -155,13 +155,81 @@ func (p *planner) expectations(w want, d Disk) {
 	}
 }
 
-// refuseMissing refuses the places that no disk was found for.
-func (p *planner) refuseMissing(wants []want) {
-	for _, w := range wants {
-		if len(w.found) == 0 {
-			p.refusals = append(p.refusals, p.missing(w))
+// withoutDisk says what becomes of the places that no disk was found for.
+func (p *planner) withoutDisk(wants []want) {
+	for i, w := range wants {
+		if len(w.found) > 0 {
+			continue
+		}
+		r := p.missing(w)
+		if !p.canWait(w, wants) {
+			p.refusals = append(p.refusals, r)
+			continue
+		}
+		dp := &p.plan.Disks[i]
+		dp.Fate = Away
+		if w.role == RoleKey {
+			dp.Table.Partitions = []PartitionPlan{{Format: "vfat", FSUUID: p.awayStick(), FSLabel: keyLabel}}
+			r.What = "the stick is not plugged in; every boot without it asks for the passphrase"
+			r.Hint = "plug it in before the next boot"
+		} else {
+			r.What += "; the pool " + w.pool + " is left as it is, and what does not need it goes on"
+		}
+		p.plan.Waits = append(p.plan.Waits, r)
+	}
+}
+
+// canWait reports whether the running host can do without the disk: it is the
+// only one missing of a pool that is there, or a stick that opens its volumes.
+func (p *planner) canWait(w want, wants []want) bool {
+	if !p.hosted(wants) || w.role == RoleOS || len(p.carriers(w)) > 0 {
+		return false
+	}
+	missing := 0
+	for i, other := range wants {
+		if other.role != w.role || other.pool != w.pool {
+			continue
+		}
+		if len(other.found) == 0 {
+			missing++
+		} else if w.role == RolePool && p.plan.Disks[i].Fate != Keep {
+			return false
 		}
 	}
+	return missing == 1 && (w.role == RolePool || p.awayStick() != "")
+}
+
+// hosted reports whether the running system is the layout's own.
+func (p *planner) hosted(wants []want) bool {
+	if p.Layout.OS == nil {
+		return true
+	}
+	return len(wants) > 0 && len(wants[0].found) == 1 &&
+		slices.ContainsFunc(wants[0].found[0].AllHolders(), func(h Holder) bool { return h.Kind == "mount" && h.Name == "/" })
+}
+
+// awayStick is the serial of the one stick that opens the system's or a pool's
+// volumes, that the layout does not name by it, and that is not plugged in.
+func (p *planner) awayStick() string {
+	var away []string
+	for _, dp := range p.plan.Disks {
+		for _, stick := range dp.Disk.sticks() {
+			named := slices.ContainsFunc(p.Layout.Encryption.USBKeys, func(k configs.USBKey) bool { return strings.EqualFold(k.UUID, stick) })
+			there := slices.ContainsFunc(p.Facts.Disks, func(d Disk) bool {
+				return slices.ContainsFunc(d.Partitions, func(part Partition) bool {
+					fat, found := find(part.Signatures, "vfat")
+					return found && strings.EqualFold(fat.UUID, stick)
+				})
+			})
+			if dp.Fate == Keep && !named && !there && !slices.Contains(away, stick) {
+				away = append(away, stick)
+			}
+		}
+	}
+	if len(away) != 1 {
+		return ""
+	}
+	return away[0]
 }
 
 // mayBeWritten refuses what must not be written to even with consent.

@@ -1,5 +1,7 @@
 package disk
 
+import "hvinstall/step"
+
 // Role is what a disk is for.
 type Role string
 
@@ -21,6 +23,7 @@ const (
 	Resume Fate = "resume" // hvinstall's own work, begun and not finished
 	Adopt  Fate = "adopt"  // right as it is, though hvinstall did not make it; the layout says adopt
 	Refuse Fate = "refuse" // a refusal says why
+	Away   Fate = "away"   // a disk of the running host that is not there; its pool is left as it is, and the rest goes on
 )
 
 // DiskPlan is one disk of the layout and what becomes of it.
@@ -113,4 +116,6 @@ type Plan struct {
 	Seed        string           `json:"seed"` // of the host: what its disks' identities are derived from
 	Disks       []DiskPlan       `json:"disks"`
 	Filesystems []FilesystemPlan `json:"filesystems"` // the OS first, then the pools in the layout's order
+	// Waits is what the run leaves as it is because a disk is not there.
+	Waits []step.Refusal `json:"waits,omitempty"`
 }

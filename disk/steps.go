@@ -22,7 +22,7 @@ func (dp DiskPlan) SealStepID() string { return "disk/seal/" + dp.Name }
 
 // Writes reports whether the disk is one that hvinstall makes or made, and not
 // one that it adopted as it was.
-func (dp DiskPlan) Writes() bool { return dp.Fate != Adopt && dp.Fate != Refuse }
+func (dp DiskPlan) Writes() bool { return dp.Fate != Adopt && dp.Fate != Refuse && dp.Fate != Away }
 
 // vfat is the disk's partition that holds a VFAT.
 func (dp DiskPlan) vfat() (PartitionPlan, bool) {

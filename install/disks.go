@@ -148,6 +148,9 @@ func (b *diskOrder) volumes() {
 
 func (b *diskOrder) filesystems() {
 	for _, fs := range b.disks.Filesystems {
+		if fs.Fate == disk.Away {
+			continue // left as it is until its disk is back, or another is named
+		}
 		var open []string
 		members := map[string]disk.DiskPlan{}
 		for _, v := range b.crypt.Volumes {
@@ -212,7 +215,7 @@ func (b *diskOrder) backups() {
 // the OS for a pool's, the first pool for the OS's or where there is no OS.
 func (b *diskOrder) keeper(v crypt.VolumePlan) (folder string, mounts []string) {
 	for _, fs := range b.disks.Filesystems {
-		if slices.Contains(fs.Devices, v.Path()) || len(fs.Subvols) == 0 {
+		if slices.Contains(fs.Devices, v.Path()) || len(fs.Subvols) == 0 || fs.Fate == disk.Away {
 			continue
 		}
 		for _, s := range fs.Subvols {

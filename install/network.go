@@ -1,6 +1,8 @@
 package install
 
 import (
+	"slices"
+
 	"hvinstall/configs"
 	"hvinstall/disk"
 	"hvinstall/net/bridge"
@@ -66,7 +68,7 @@ func (p *Plan) exportPools() []nfs.Pool {
 	var pools []nfs.Pool
 	for _, fs := range p.Disk.Filesystems {
 		if fs.Role == disk.RolePool {
-			pools = append(pools, nfs.Pool{Name: fs.Label, Mountpoint: fs.Subvols[0].Mountpoint, UUID: fs.UUID})
+			pools = append(pools, nfs.Pool{Name: fs.Label, Mountpoint: fs.Subvols[0].Mountpoint, UUID: fs.UUID, Away: slices.Contains(p.closed(), fs.Subvols[0].Mountpoint)})
 		}
 	}
 	return pools

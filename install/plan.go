@@ -66,6 +66,8 @@ type Plan struct {
 	VMs      *vmstore.Plan  `json:"vms,omitempty"`     // nil: the layout has none
 	Refusals []step.Refusal `json:"refusals,omitempty"`
 	Warnings []string       `json:"warnings,omitempty"`
+	// Waits is what the run leaves as it is, because a disk is not there.
+	Waits []step.Refusal `json:"waits,omitempty"`
 	// Digest names exactly this plan on exactly these disks: --confirm takes
 	// it as consent, and it differs once anything has changed.
 	Digest string `json:"digest"`
@@ -84,7 +86,10 @@ func Make(in Input) Plan {
 	if !p.Has(PartDisks) && !p.Has(PartOS) {
 		p.Refusals = nil
 	}
-	if p.Has(PartOS) {
+	p.Waits = p.Disk.Waits
+	if p.Has(PartOS) && p.volumeAway() {
+		p.waits("system", "its settings and boot files are left as they are: a boot entry written now would not know the disk that is missing", "it goes on once the disk is back, or another is named in its place")
+	} else if p.Has(PartOS) {
 		p.system(in)
 	}
 	if p.Has(PartNet) {
@@ -116,11 +121,14 @@ func (p *Plan) disks(in Input) {
 	sticks := map[string]crypt.Stick{}
 	for _, d := range p.Disk.Disks {
 		if d.Role == disk.RoleKey {
-			stick := crypt.Stick{DiskID: d.ID, Format: d.Fate != disk.Keep, Former: p.formerKey()}
+			stick := crypt.Stick{DiskID: d.ID, Format: d.Fate != disk.Keep && d.Fate != disk.Away, Former: p.formerKey()}
 			if n := len(d.Table.Partitions); n > 0 {
 				stick.FSUUID = d.Table.Partitions[n-1].FSUUID
 			}
 			sticks[layoutID(d)] = stick
+			continue
+		}
+		if d.Fate == disk.Away {
 			continue
 		}
 		var mark json.RawMessage
@@ -286,6 +294,28 @@ func (p Plan) AdoptsWithChanges() []string {
 		return nil
 	}
 	return p.VMs.AdoptedWithChanges()
+}
+
+// volumeAway reports whether a volume of the host is not there.
+func (p Plan) volumeAway() bool {
+	return slices.ContainsFunc(p.Disk.Disks, func(d disk.DiskPlan) bool { return d.Fate == disk.Away && d.Role != disk.RoleKey })
+}
+
+// waits adds what is left as it is for now.
+func (p *Plan) waits(where, what, hint string) {
+	p.Waits = append(p.Waits, step.Refusal{Code: "waits", Where: where, What: what, Hint: hint})
+}
+
+// closed are the pools that are left as they are and that are not mounted.
+func (p Plan) closed() []string {
+	var places []string
+	for _, fs := range p.Disk.Filesystems {
+		mounted := slices.ContainsFunc(p.Facts.Disks.Filesystems, func(have disk.Btrfs) bool { return slices.Contains(have.Mounts, fs.Subvols[0].Mountpoint) })
+		if fs.Fate == disk.Away && !mounted {
+			places = append(places, fs.Subvols[0].Mountpoint)
+		}
+	}
+	return places
 }
 
 // refuse adds a refusal.

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -252,7 +253,7 @@ func readBootReport() *boot.Report {
 // differs collects what is not as it should be, each with what to do.
 func (s *Status) differs(plan Plan, steps []step.Step, found []step.Found) {
 	add := func(where, what, hint string) { s.Differs = append(s.Differs, Difference{where, what, hint}) }
-	for _, r := range plan.Refusals {
+	for _, r := range slices.Concat(plan.Refusals, plan.Waits) {
 		add(r.Where, r.What, r.Hint)
 	}
 	for _, d := range s.Disks {

@@ -50,7 +50,7 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 		boot = system[last:]
 		add(system[:last], nil)
 	}
-	if p.isNixOS() && p.Has(PartOS) {
+	if p.isNixOS() && p.Has(PartOS) && !p.volumeAway() {
 		system, err := p.nixosSteps(env, mounted)
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"hvinstall/configs"
@@ -38,6 +39,11 @@ func (p *Plan) vms(in Input) {
 	}
 	plan, refusals := vmstore.MakePlan(in.Layout.VMPlan, in.Layout.Hostname, facts, vmstore.Options{Stage: p.Installing()})
 	p.VMs = &plan
+	if place := p.vmsPool(); place != "" && slices.Contains(p.closed(), place) {
+		p.VMs = nil
+		p.waits("VMs", "their store is in "+place+", which is not mounted", "they go on once the pool is")
+		return
+	}
 	if in.Facts.VMs == nil && !p.Installing() {
 		p.Warnings = append(p.Warnings, "what libvirt and the VM store hold is not among the facts: the VMs are shown as the layout has them")
 		return

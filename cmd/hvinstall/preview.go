@@ -45,6 +45,7 @@ func writePreview(w io.Writer, s style, plan install.Plan) {
 		p.vms()
 	}
 	p.warnings()
+	p.waits()
 	p.summary()
 	fmt.Fprint(w, plan.Layout.Redactor().Text(text.String()))
 }
@@ -111,6 +112,9 @@ func (p preview) disks() {
 		}
 		if d.Disk.Name == "" {
 			p.fact("now", "no such disk, see below", p.danger)
+			if d.Fate == disk.Away {
+				p.fact("then", p.fate(d), p.fateColour(d.Fate))
+			}
 			continue
 		}
 		words := diskWords(d.Disk)
@@ -169,6 +173,8 @@ func (p preview) fateColour(f disk.Fate) func(string) string {
 	switch f {
 	case disk.Erase, disk.Refuse:
 		return p.danger
+	case disk.Away:
+		return p.warn
 	case disk.Keep, disk.Adopt:
 		return p.dim
 	case disk.Create, disk.Resume:
@@ -204,6 +210,8 @@ func (p preview) fate(d disk.DiskPlan) string {
 		return fmt.Sprintf("adopted as it is: LUKS %s becomes %s", d.VolumeUUID, d.Mapping)
 	case disk.Refuse:
 		return "refused, see below"
+	case disk.Away:
+		return "waits; the rest goes on"
 	}
 	return string(d.Fate)
 }
@@ -284,7 +292,7 @@ func (p preview) pools() {
 			first = false
 		}
 		space := fmt.Sprintf("%s usable of %s at %s", disk.DecimalSize(fs.Usable), disk.DecimalSize(fs.Raw), fs.Subvols[0].Mountpoint)
-		if fs.Fate == disk.Refuse {
+		if fs.Fate == disk.Refuse || fs.Fate == disk.Away {
 			space = "at " + fs.Subvols[0].Mountpoint
 		}
 		p.painted(fs.Label, space, p.bold)
@@ -301,6 +309,8 @@ func (p preview) pools() {
 			}
 		case disk.Refuse:
 			words = "refused, see below: " + words
+		case disk.Away:
+			words = fmt.Sprintf("left as it is: one of its %d disks is not there, and what was on it has one copy now", len(fs.Devices))
 		case disk.Create, disk.Erase:
 		}
 		p.row("", words)
@@ -527,6 +537,16 @@ func (p preview) warnings() {
 	}
 }
 
+func (p preview) waits() {
+	if len(p.plan.Waits) == 0 {
+		return
+	}
+	p.heading("WAITS")
+	for i, r := range p.plan.Waits {
+		writeReason(p.out, p.style, i+1, r.Where, r.What, r.Hint)
+	}
+}
+
 // summary ends the preview: the refusals, or counts, what is lost, and the
 // digest that consents to it.
 func (p preview) summary() {
@@ -604,7 +624,7 @@ func (p preview) counts() string {
 		for _, f := range []struct {
 			fate disk.Fate
 			word string
-		}{{disk.Create, "created"}, {disk.Erase, "ERASED"}, {disk.Resume, "completed"}, {disk.Keep, "kept"}, {disk.Adopt, "adopted"}} {
+		}{{disk.Create, "created"}, {disk.Erase, "ERASED"}, {disk.Resume, "completed"}, {disk.Keep, "kept"}, {disk.Adopt, "adopted"}, {disk.Away, "not there"}} {
 			if fates[f.fate] > 0 {
 				words = append(words, fmt.Sprintf("%d %s", fates[f.fate], f.word))
 			}

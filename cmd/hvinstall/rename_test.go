@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"hvinstall/disk"
 	"hvinstall/install"
+	"hvinstall/step"
 )
 
 const renameCases = "../../testdata/cases/rename"
@@ -114,5 +116,44 @@ func TestOwnVolumeIsNeverErased(t *testing.T) {
 		if d.Pool == "fast" && d.Fate != disk.Refuse {
 			t.Errorf("%s: %s, want refuse", d.ID, d.Fate)
 		}
+	}
+}
+
+// TestRestGoesOn: with one disk of a pool missing, or the key stick taken out,
+// the running host's plan is not refused; nothing of the pool is touched, and
+// what does not need it has its steps.
+func TestRestGoesOn(t *testing.T) {
+	has := func(plan install.Plan, id string) bool {
+		steps, err := plan.Steps(install.Env{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.ContainsFunc(steps, func(s step.Step) bool { return strings.HasPrefix(s.ID, id) })
+	}
+	plan := planOf(t, "member-missing")
+	if len(plan.Refusals) > 0 || len(plan.Waits) != 2 {
+		t.Fatalf("refusals %v, waits %v; want none and 2", plan.Refusals, plan.Waits)
+	}
+	for id, want := range map[string]bool{
+		"disk/btrfs/bulk": false, "disk/mount/mnt/bulk": false, "disk/join/": false, "disk/table/bulk-2": false, "crypt/format/crypt-bulk-2": false, "os/": false,
+		"disk/btrfs/vmstore": true, "nfs/directory/mnt/bulk/apps-vm": true, "nfs/exports": true, "vm": true,
+	} {
+		if got := has(plan, id); got != want {
+			t.Errorf("steps %s: %v, want %v", id, got, want)
+		}
+	}
+	if text := plan.Waits[0].Hint; strings.Contains(text, "DataTraveler") {
+		t.Errorf("a stick of 4 GB is suggested for a disk of 2 TB: %s", text)
+	}
+
+	whole := planOf(t, "hypervisor-installed")
+	facts := whole.Facts
+	facts.Disks.Disks = slices.DeleteFunc(slices.Clone(facts.Disks.Disks), func(d disk.Disk) bool { return d.Transport == "usb" })
+	plan = install.Make(install.Input{Layout: whole.Layout, Facts: facts})
+	if len(plan.Refusals) > 0 || len(plan.Waits) != 1 || plan.Crypt.Keys[0].FSUUID != whole.Crypt.Keys[0].FSUUID || plan.Crypt.Keys[0].Format {
+		t.Errorf("without the stick: refusals %v, waits %v, keys %+v", plan.Refusals, plan.Waits, plan.Crypt.Keys)
+	}
+	if !has(plan, "os/") || has(plan, "disk/vfat/key") {
+		t.Error("without the stick the system's steps are not there, or the stick's are")
 	}
 }

@@ -27,6 +27,9 @@ type Pool struct {
 	Name       string `json:"name"`
 	Mountpoint string `json:"mountpoint"` // on the installed host
 	UUID       string `json:"uuid"`       // of its btrfs; empty: any btrfs is taken
+	// Away: it cannot be mounted for now. Its exports stay in the files, and come
+	// back with it.
+	Away bool `json:"away,omitempty"`
 }
 
 // Plan is everything that is exported. An empty plan stops exporting what an

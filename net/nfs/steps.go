@@ -51,7 +51,9 @@ func (p Plan) Steps(env Env) []step.Step {
 		after = []string{s.ID}
 	}
 	for _, e := range p.Exports {
-		add(e.directoryStep(env, after))
+		if !e.Pool.Away {
+			add(e.directoryStep(env, after))
+		}
 	}
 	add(p.filesStep(env, after))
 	if len(p.Exports) > 0 {
