@@ -242,6 +242,15 @@ func TestPool(t *testing.T) {
 	if out := program(t, "lsattr", root+"/swap/swapfile"); !strings.Contains(strings.Fields(out)[0], "C") {
 		t.Errorf("the swapfile is copied on write: %s", out)
 	}
+	larger := system
+	larger.Swap = &SwapPlan{Subvolume: "swap", Path: "/swap/swapfile", Size: 96 << 20}
+	resized := []step.Step{larger.SwapStep(root)}
+	if changed, err := runner.Run(context.Background(), resized); err != nil || changed != 1 {
+		t.Errorf("a swapfile of another size: %d steps changed, %v", changed, err)
+	}
+	if info, err := os.Stat(root + "/swap/swapfile"); err != nil || info.Size() != 96<<20 || !isSwap(root+"/swap/swapfile") {
+		t.Errorf("the swapfile made anew: %v, %v", info, err)
+	}
 	mounts, err := host.Mounts()
 	if err != nil {
 		t.Fatal(err)

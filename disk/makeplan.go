@@ -60,6 +60,8 @@ func MakePlan(in Input) (Plan, []step.Refusal) {
 	p.leftOut()
 	p.filesystems()
 	p.membersAgree()
+	p.standing(wants)
+	p.dropped()
 	p.marks()
 	p.plan.Seed = string(p.seed)
 	return p.plan, p.refusals

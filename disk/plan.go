@@ -116,6 +116,8 @@ type Plan struct {
 	Seed        string           `json:"seed"` // of the host: what its disks' identities are derived from
 	Disks       []DiskPlan       `json:"disks"`
 	Filesystems []FilesystemPlan `json:"filesystems"` // the OS first, then the pools in the layout's order
+	// Left is what is this host's and no longer in the layout, in words.
+	Left []string `json:"left,omitempty"`
 	// Waits is what the run leaves as it is because a disk is not there.
 	Waits []step.Refusal `json:"waits,omitempty"`
 }

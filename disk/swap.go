@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"hvinstall/host"
 	"hvinstall/step"
@@ -30,20 +31,54 @@ func (fs FilesystemPlan) SwapStep(root string, after ...string) step.Step {
 			if err != nil {
 				return 0, "", err
 			}
-			// A swapfile of another size is the user's choice since: making it
-			// anew would need it switched off.
 			if !isSwap(path) {
 				return step.Foreign, path + " is not a swapfile", nil
 			}
 			if uint64(info.Size()) != swap.Size {
-				return step.Done, fmt.Sprintf("%s, and the layout says %s; it is left as it is", BinarySize(uint64(info.Size())), BinarySize(swap.Size)), nil
+				return step.Absent, fmt.Sprintf("it has %s, and the layout says %s", BinarySize(uint64(info.Size())), BinarySize(swap.Size)), nil
 			}
 			return step.Done, "", nil
 		},
 		Do: func(ctx context.Context, report step.Reporter) error {
-			return makeSwap(ctx, path, swap.Size, report.Log)
+			return resizeSwap(ctx, path, swap.Size, report.Log)
 		},
 	}
+}
+
+// resizeSwap makes the swapfile, or makes it anew with another size: what is
+// swapped out comes back into memory first, and is swapped out again when it
+// has to be.
+func resizeSwap(ctx context.Context, path string, size uint64, log func(string, ...any)) error {
+	used, err := isUsedAsSwap(path)
+	if err != nil {
+		return err
+	}
+	if used {
+		if err := (host.Cmd{Argv: []string{"swapoff", path}, Log: log}).Run(ctx); err != nil {
+			return fmt.Errorf("%w; memory is too full to do without swap: stop a VM and run again", err)
+		}
+	}
+	if err := makeSwap(ctx, path, size, log); err != nil || !used {
+		return err
+	}
+	return host.Cmd{Argv: []string{"swapon", path}, Log: log}.Run(ctx)
+}
+
+// isUsedAsSwap reports whether the kernel swaps to the file now.
+func isUsedAsSwap(path string) (bool, error) {
+	text, err := os.ReadFile("/proc/swaps")
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil // a kernel without swap
+	}
+	if err != nil {
+		return false, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 0 && fields[0] == path {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // isSwap reports whether the file has a swap header of 4 KiB pages.

@@ -117,6 +117,7 @@ func (p *Plan) disks(in Input) {
 	p.Refusals = append(p.Refusals, refusals...)
 	p.Root = p.root()
 	p.moved()
+	p.Warnings = append(p.Warnings, p.Disk.Left...)
 	var containers []crypt.Container
 	sticks := map[string]crypt.Stick{}
 	for _, d := range p.Disk.Disks {

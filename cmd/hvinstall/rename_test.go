@@ -79,6 +79,18 @@ func TestRenamedIsNotForeign(t *testing.T) {
 			"pool renamed", edit("  vmstore:\n", "  fast:\n"), installed, exitRefused,
 			[]string{"the volume crypt-vmstore-1, number 1 of 3 of the pool vmstore, of this host", "give it its name back"},
 		},
+		{
+			"esp_size changed", edit("esp_size: 1GiB", "esp_size: 2GiB"), installed, exitRefused,
+			[]string{"the EFI partition of the system disk has 1 GiB, and the layout says 2GiB", "say esp_size: 1GiB again", "REFUSED: 1 reason."},
+		},
+		{
+			"the pool's mountpoint changed", edit("mountpoint: /mnt/vmstore", "mountpoint: /srv/vmstore", "dest: /mnt/vmstore", "dest: /srv/vmstore", "root: /mnt/vmstore", "root: /srv/vmstore"), installed, exitRefused,
+			[]string{"the pool vmstore is mounted at /mnt/vmstore, and the layout says /srv/vmstore", "say mountpoint: /mnt/vmstore again", "REFUSED: 1 reason."},
+		},
+		{
+			"a pool dropped with its exports", withoutPool(string(example)), installed, exitDone,
+			[]string{"the pool bulk is not in the layout: its disks (ata-ST4000VN008-2DR166_ZGY0A1B2,", "nothing on them is erased"},
+		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			plan := filepath.Join(t.TempDir(), "layout.yaml")
@@ -101,6 +113,18 @@ func TestRenamedIsNotForeign(t *testing.T) {
 			}
 		})
 	}
+}
+
+// withoutPool is the example's layout without the pool bulk and what it serves.
+func withoutPool(layout string) string {
+	cut := func(from, to string) {
+		before, rest, _ := strings.Cut(layout, from)
+		_, after, _ := strings.Cut(rest, to)
+		layout = before + to + after
+	}
+	cut("  bulk:\n", "# All of these disks")
+	cut("nfs_exports:\n", "locale:")
+	return layout
 }
 
 // TestOwnVolumeIsNeverErased: --erase is no consent for a volume that the
