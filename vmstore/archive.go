@@ -18,7 +18,7 @@ type EntryError struct {
 }
 
 func (e *EntryError) Error() string {
-	return fmt.Sprintf("the archive's %q %s; an archive must hold one image and nothing else: unpack it yourself and use a file:// URL", e.Name, e.Why)
+	return fmt.Sprintf("the archive's %q %s; an archive must hold one image, and small texts at most: unpack it yourself and use a file:// URL", e.Name, e.Why)
 }
 
 // isTar judges a first block by its checksum (POSIX ustar), which the oldest
@@ -57,6 +57,28 @@ func allowed(name string, mode fs.FileMode) (ok bool, err error) {
 	return true, nil
 }
 
+// largestText is what a file beside the image may have.
+const largestText = 1 << 20
+
+// isBeside knows the small texts that vendors put beside an image: a README, a
+// licence, checksums, an OVA's description. They are passed over.
+func isBeside(name string, size int64) bool {
+	if size > largestText {
+		return false
+	}
+	name = strings.ToLower(path.Base(strings.ReplaceAll(name, `\`, "/")))
+	for _, begin := range []string{"readme", "license", "licence", "copying", "changelog", "release", "notice", "md5sum", "sha1sum", "sha256sum", "sha512sum"} {
+		if strings.HasPrefix(name, begin) {
+			return true
+		}
+	}
+	switch path.Ext(name) {
+	case ".txt", ".md", ".ovf", ".mf", ".cert", ".md5", ".sha1", ".sha256", ".sha512", ".asc", ".sig", ".nvram", ".json", ".pdf", ".html":
+		return true
+	}
+	return false
+}
+
 // tar unpacks the one image of a tar archive, and reads on to its end to be
 // sure that it is the only one.
 func (u unpacking) tar(r io.Reader) error {
@@ -81,7 +103,7 @@ func (u unpacking) tar(r io.Reader) error {
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if !ok || isBeside(entry.Name, entry.Size) {
 			continue
 		}
 		if found != "" {
@@ -97,7 +119,7 @@ func (u unpacking) tar(r io.Reader) error {
 		}
 	}
 	if found == "" {
-		return badArchive("tar", errors.New("it holds no file"))
+		return badArchive("tar", errors.New("it holds no image"))
 	}
 	// The compressed stream has its own checksum at its end.
 	_, err := io.Copy(io.Discard, r)
@@ -125,6 +147,7 @@ func (u unpacking) zip(source *follower) error {
 		if err != nil {
 			return err
 		}
+		ok = ok && !isBeside(entry.Name, int64(min(entry.UncompressedSize64, 1<<62)))
 		if ok && image != nil {
 			return &EntryError{entry.Name, fmt.Sprintf("is there beside %q", image.Name)}
 		}
@@ -133,7 +156,7 @@ func (u unpacking) zip(source *follower) error {
 		}
 	}
 	if image == nil {
-		return badArchive("zip", errors.New("it holds no file"))
+		return badArchive("zip", errors.New("it holds no image"))
 	}
 	if u.limit > 0 && image.UncompressedSize64 > uint64(u.limit) {
 		return &BombError{u.limit}

@@ -3,6 +3,8 @@
 package vmstore
 
 import (
+	"archive/tar"
+	"cmp"
 	"os"
 	"path/filepath"
 	"strings"
@@ -24,11 +26,12 @@ func TestFetchConverts(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := newServer(t)
-	for _, format := range []string{"raw", "vmdk", "vdi", "vhdx"} {
+	for _, format := range []string{"raw", "vmdk", "vdi", "vhdx", "vpc", "vpc-fixed", "ova"} {
 		t.Run(format, func(t *testing.T) {
 			vendor := filepath.Join(dir, "vendor."+format)
-			options := map[string]string{"vmdk": "subformat=streamOptimized"}[format]
-			argv := []string{"qemu-img", "convert", "-f", "raw", "-O", format}
+			options := map[string]string{"vmdk": "subformat=streamOptimized", "ova": "subformat=streamOptimized", "vpc": "force_size=on", "vpc-fixed": "subformat=fixed,force_size=on"}[format]
+			program := map[string]string{"ova": "vmdk", "vpc-fixed": "vpc"}[format]
+			argv := []string{"qemu-img", "convert", "-f", "raw", "-O", cmp.Or(program, format)}
 			if options != "" {
 				argv = append(argv, "-o", options)
 			}
@@ -36,6 +39,10 @@ func TestFetchConverts(t *testing.T) {
 			published, err := os.ReadFile(vendor)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if format == "ova" {
+				published = tarOf(t, tar.Header{Name: "a.ovf", Size: 4, Mode: 0o644}, []byte("<ok>"), tar.Header{Name: "a.mf", Size: 4, Mode: 0o644}, []byte("SHA1"),
+					tar.Header{Name: "a-disk1.vmdk", Size: int64(len(published)), Mode: 0o644}, published)
 			}
 			packed := compressed(t, "xz", published)
 			dest := t.TempDir()

@@ -41,21 +41,40 @@ func (f fetcher) fetch(ctx context.Context, image Image, paths []string, report 
 	work := fetching{fetcher: f, image: image, sum: sum, base: paths[0], report: report}
 	defer work.close()
 	from, err := work.bring(ctx)
-	if err != nil {
-		return err
+	if err == nil {
+		from, err = work.form(ctx, from)
 	}
-	if from, err = work.form(ctx, from); err != nil {
+	if IsFinal(err) {
+		return errors.Join(err, work.tidy())
+	}
+	if err != nil {
 		return err
 	}
 	if err := work.place(from, paths); err != nil {
 		return err
 	}
-	for _, leftover := range []string{work.part(), work.sidecar(), work.sidecar() + ".new", work.unpacked(), work.converted()} {
-		if err := os.Remove(leftover); err != nil && !errors.Is(err, os.ErrNotExist) {
+	return work.tidy()
+}
+
+// tidy leaves nothing beside the image.
+func (w *fetching) tidy() error {
+	for _, leftover := range []string{w.part(), w.sidecar(), w.sidecar() + ".new", w.unpacked(), w.converted()} {
+		if err := removeIfThere(leftover); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// IsFinal says of a failed run that the same command gives the same again: what
+// was downloaded is refused for what it is, and something else must change.
+func IsFinal(err error) bool {
+	var image *NotAnImageError
+	var entry *EntryError
+	var archive *ArchiveError
+	var bomb *BombError
+	var sum *ChecksumError
+	return errors.As(err, &image) || errors.As(err, &entry) || errors.As(err, &archive) || errors.As(err, &bomb) || errors.As(err, &sum)
 }
 
 // fetching is one image under way.
@@ -258,11 +277,10 @@ func (w *fetching) form(ctx context.Context, path string) (string, error) {
 		return "", err
 	}
 	if file.Problem != "" {
-		// Not one to continue from: the server gave something else.
-		return "", errors.Join(&NotAnImageError{Path: w.image.URL, Why: file.Problem}, os.Remove(path), removeIfThere(w.sidecar()))
+		return "", &NotAnImageError{Path: w.image.URL, Why: file.Problem}
 	}
 	if file.Needs != "" {
-		return "", errors.Join(&NotAnImageError{Path: w.image.URL, Why: "it needs " + file.Needs}, os.Remove(path), removeIfThere(w.sidecar()))
+		return "", &NotAnImageError{Path: w.image.URL, Why: "it needs " + file.Needs}
 	}
 	switch {
 	case w.image.ISO && file.Format == formatISO:

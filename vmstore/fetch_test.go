@@ -393,8 +393,11 @@ func TestFetchRefuses(t *testing.T) {
 		"backing file":           {served{data: withBacking}, "", "backing file"},
 		"cut off before it came": {served{data: cutOff}, "", "cut off"},
 		"an ISO":                 {served{data: isoOf(t)}, "", "use iso_image"},
-		"two files":              {served{data: tarOf(t, good, image, tar.Header{Name: "README", Size: 1, Mode: 0o644}, []byte("x"))}, "", `"README" is there beside "disk.qcow2"`},
-		"no file":                {served{data: tarOf(t, tar.Header{Name: "d/", Typeflag: tar.TypeDir})}, "", "it holds no file"},
+		"two files":              {served{data: tarOf(t, good, image, tar.Header{Name: "data.img", Size: 1, Mode: 0o644}, []byte("x"))}, "", `"data.img" is there beside "disk.qcow2"`},
+		"a large README":         {served{data: tarOf(t, good, image, tar.Header{Name: "README", Size: 2 << 20, Mode: 0o644}, make([]byte, 2<<20))}, "", `"README" is there beside "disk.qcow2"`},
+		"texts only":             {served{data: tarOf(t, tar.Header{Name: "README.md", Size: 1, Mode: 0o644}, []byte("x"))}, "", "it holds no image"},
+		"a part of a VHD":        {served{data: append(make([]byte, 4096), append([]byte("conectix"), make([]byte, 504)...)...)}, "", "the VHD is of type 0"},
+		"no file":                {served{data: tarOf(t, tar.Header{Name: "d/", Typeflag: tar.TypeDir})}, "", "it holds no image"},
 		"a path upwards":         {served{data: tarOf(t, tar.Header{Name: "../disk.qcow2", Mode: 0o644, Size: int64(len(image))}, image)}, "", "leaves the directory"},
 		"a hidden path upwards":  {served{data: tarOf(t, tar.Header{Name: "a/../../disk", Mode: 0o644, Size: int64(len(image))}, image)}, "", "leaves the directory"},
 		"an absolute path":       {served{data: tarOf(t, tar.Header{Name: "/etc/passwd", Mode: 0o644, Size: int64(len(image))}, image)}, "", "leaves the directory"},
@@ -423,6 +426,9 @@ func TestFetchRefuses(t *testing.T) {
 			}
 			if _, err := os.Lstat(filepath.Join(dir, "disk.qcow2")); !errors.Is(err, fs.ErrNotExist) {
 				t.Errorf("there is a disk.qcow2 (%v), want none", err)
+			}
+			if IsFinal(err) {
+				wantClean(t, dir)
 			}
 		})
 	}

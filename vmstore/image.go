@@ -21,6 +21,7 @@ const (
 	formatVMDK  = "vmdk"
 	formatVDI   = "vdi"
 	formatVHDX  = "vhdx"
+	formatVHD   = "vpc" // qemu-img's name for it
 	formatISO   = "iso"
 )
 
@@ -97,6 +98,9 @@ func readImage(r io.ReaderAt, size int64) (format string, virtual int64, needs s
 		return formatVDI, int64(binary.LittleEndian.Uint64(head[0x170:])), "", judgeVDI(head)
 	case bytes.HasPrefix(head, []byte("vhdxfile")):
 		return formatVHDX, 0, "", nil
+	}
+	if virtual, isVHD, err := readVHD(r, size); isVHD || err != nil {
+		return formatVHD, virtual, "", err
 	}
 	mark := make([]byte, 6)
 	if _, err := r.ReadAt(mark, sectorOfISO); err == nil && string(mark[1:]) == "CD001" {

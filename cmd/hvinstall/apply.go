@@ -18,6 +18,7 @@ import (
 	"hvinstall/install"
 	"hvinstall/osimage/live"
 	"hvinstall/step"
+	"hvinstall/vmstore"
 
 	"golang.org/x/term"
 )
@@ -229,7 +230,11 @@ func (r session) stopped(err error, log string) int {
 		fmt.Fprintf(r.t.err, "\nhvinstall: %s\nThe log is %s\n", r.public(err), log)
 		return exitRefused
 	}
-	fmt.Fprintf(r.t.err, "\nhvinstall: %s\n\nRun the same command again to go on from here. The log is %s\n", r.public(err), log)
+	next := "Run the same command again to go on from here."
+	if vmstore.IsFinal(err) {
+		next = "The same command would fail again: change what the message names first."
+	}
+	fmt.Fprintf(r.t.err, "\nhvinstall: %s\n\n%s The log is %s\n", r.public(err), next, log)
 	return exitFailed
 }
 
