@@ -156,12 +156,26 @@ func (p *planner) over(fs *FilesystemPlan, adopt bool) {
 		fs.Fate = Resume
 		if counts[Keep]+counts[Adopt] > 0 {
 			fs.Joins = fresh
+			fs.Before = p.usableNow(fs.UUID)
 		}
 	}
 	if adopt && counts[Adopt] > 0 {
 		fs.UUID = "" // its own is known once its volumes are open
 	}
 	p.plan.Filesystems = append(p.plan.Filesystems, *fs)
+}
+
+// usableNow is what a mounted RAID1 can store on the members that are there.
+func (p *planner) usableNow(uuid string) uint64 {
+	var sizes []uint64
+	for _, fs := range p.Facts.Filesystems {
+		for _, d := range fs.Devices {
+			if fs.UUID == uuid && !d.Missing {
+				sizes = append(sizes, d.Size)
+			}
+		}
+	}
+	return UsableRAID1(sizes...)
 }
 
 // mountOptions adds what the media wants to what the layout says.

@@ -42,6 +42,7 @@ func (f *installFlags) apply(ctx context.Context, t terminal, plan install.Plan)
 		r.screen = t.err
 	}
 	r.style = styleOf(r.screen)
+	r.style.all = f.all
 	if len(plan.Refusals) > 0 {
 		writePreview(r.screen, r.style, plan)
 		return exitRefused
@@ -71,7 +72,7 @@ func (r session) steps(ctx context.Context) int {
 	if err != nil {
 		return r.fail(err)
 	}
-	var todo []string
+	var todo, ids []string
 	var foreign []step.Refusal
 	for i, f := range found {
 		switch f.State {
@@ -79,7 +80,7 @@ func (r session) steps(ctx context.Context) int {
 		case step.Foreign:
 			foreign = append(foreign, step.Refusal{Code: "foreign", Where: steps[i].Title, What: f.Why, Hint: "it is not what the layout says, and is left as it is: nothing was changed; if the layout was edited, put the edited line back, else find out whose it is"})
 		case step.Absent:
-			todo = append(todo, steps[i].Title)
+			todo, ids = append(todo, steps[i].Title), append(ids, steps[i].ID)
 		}
 	}
 	if len(foreign) > 0 {
@@ -95,8 +96,7 @@ func (r session) steps(ctx context.Context) int {
 		writePreview(r.screen, r.style, r.plan)
 		return exitRefused
 	}
-	writePreview(r.screen, r.style, r.plan)
-	r.todo(todo, len(steps))
+	preview{style: r.style, plan: r.plan, looked: true, todo: ids}.write(r.screen, func(w io.Writer) { r.todo(w, todo, len(steps)) })
 	switch err := r.consent(ctx); {
 	case errors.Is(err, errInterrupted):
 		return r.leave()
@@ -139,13 +139,13 @@ func (r session) nothingToDo(steps int) int {
 }
 
 // todo names what there is to do where it is less than everything.
-func (r session) todo(titles []string, all int) {
+func (r session) todo(w io.Writer, titles []string, all int) {
 	if len(titles) == all {
 		return
 	}
-	fmt.Fprintf(r.screen, "\n%s\n", r.style.bold(fmt.Sprintf("TO DO: %d of %s", len(titles), quantity(all, "step"))))
+	fmt.Fprintf(w, "\n%s\n", r.style.bold(fmt.Sprintf("TO DO: %d of %s", len(titles), quantity(all, "step"))))
 	for _, title := range titles {
-		fmt.Fprintln(r.screen, r.style.wrapped("-", title, "", nil))
+		fmt.Fprintln(w, r.style.wrapped("-", title, "", nil))
 	}
 }
 

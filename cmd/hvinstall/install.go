@@ -35,6 +35,7 @@ type installFlags struct {
 	passphraseFD   int
 	netTimeout     time.Duration
 	restart        bool
+	all            bool
 	help, version  bool
 }
 
@@ -54,6 +55,7 @@ func (f *installFlags) set() *pflag.FlagSet {
 	s.StringVar(&f.passphraseFile, "passphrase-file", "", "read the LUKS passphrase from this `FILE` (without its last newline)")
 	s.IntVar(&f.passphraseFD, "passphrase-fd", -1, "read the LUKS passphrase from this open file `DESCRIPTOR`")
 	s.DurationVar(&f.netTimeout, "net-timeout", 30*time.Second, "put the network back when no peer answers from the bridge within this `TIME`")
+	s.BoolVar(&f.all, "all", false, "show also what stays as it is, where the host stands")
 	s.BoolVar(&f.restart, "restart", false, "restart the VMs whose changes need it")
 	s.BoolVarP(&f.help, "help", "h", false, "print this help")
 	s.BoolVar(&f.version, "version", false, "print the version")
@@ -159,7 +161,9 @@ func (f *installFlags) show(t terminal, plan install.Plan) int {
 		}
 		fmt.Fprintf(t.out, "%s\n", plan.Layout.Redactor().JSON(text))
 	} else {
-		writePreview(t.out, styleOf(t.out), plan)
+		s := styleOf(t.out)
+		s.all = f.all
+		writePreview(t.out, s, plan)
 	}
 	switch {
 	case len(plan.Refusals) > 0:

@@ -24,12 +24,26 @@ type preview struct {
 	style
 	out  io.Writer
 	plan install.Plan
+	// looked says that every step was looked at, and todo are the IDs of those
+	// that have something to do.
+	looked bool
+	todo   []string
 }
 
 func writePreview(w io.Writer, s style, plan install.Plan) {
+	preview{style: s, plan: plan}.write(w, nil)
+}
+
+// write writes the preview with what there is to do: first where the host
+// stands and the rest is folded, else last.
+func (p preview) write(w io.Writer, todo func(io.Writer)) {
 	var text strings.Builder
-	p := preview{s, &text, plan}
+	p.out = &text
+	plan := p.plan
 	p.title()
+	if todo != nil && p.folded() {
+		todo(&text)
+	}
 	if plan.Has(install.PartDisks) || plan.Has(install.PartOS) {
 		p.disks()
 		p.system()
@@ -47,7 +61,26 @@ func writePreview(w io.Writer, s style, plan install.Plan) {
 	p.warnings()
 	p.waits()
 	p.summary()
+	if todo != nil && !p.folded() {
+		todo(&text)
+	}
 	fmt.Fprint(w, plan.Layout.Redactor().Text(text.String()))
+}
+
+// folded reports whether what stays as it is takes one line a section: the host
+// stands, and no disk of it is made.
+func (p preview) folded() bool {
+	return !p.all && !p.plan.Installing() && !slices.ContainsFunc(p.plan.Disk.Disks, func(d disk.DiskPlan) bool {
+		return d.Fate != disk.Keep && d.Fate != disk.Away
+	})
+}
+
+// settled reports whether no step whose ID begins so has anything to do. What
+// only the steps know is not folded before they were looked at.
+func (p preview) settled(prefixes ...string) bool {
+	return p.folded() && p.looked && !slices.ContainsFunc(p.todo, func(id string) bool {
+		return slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(id, prefix) })
+	})
 }
 
 func (p preview) title() {
@@ -103,7 +136,12 @@ func (p preview) disks() {
 		return
 	}
 	p.heading("DISKS")
+	kept := 0
 	for _, d := range p.plan.Disk.Disks {
+		if p.folded() && d.Fate == disk.Keep && d.Was == "" && d.Media == "" {
+			kept++
+			continue
+		}
 		name := strings.TrimPrefix(d.ID, disk.ByIDFolder)
 		if d.Fate == disk.Erase {
 			fmt.Fprintf(p.out, "%s %s%s\n", p.danger("!"), pad(d.Name, labelWidth), p.danger(name))
@@ -130,6 +168,9 @@ func (p preview) disks() {
 		}
 		p.fact("now", d.Holds, nil)
 		p.fact("then", p.fate(d), p.fateColour(d.Fate))
+	}
+	if kept > 0 {
+		p.painted("kept", quantity(kept, "disk")+", as they should be; --all shows each", p.dim)
 	}
 }
 
@@ -225,6 +266,10 @@ func (p preview) system() {
 	if former := p.plan.Renamed(); former != "" {
 		p.painted("hostname", fmt.Sprintf("was %s, is %s from the next boot on; its disks keep their identities", former, l.Hostname), p.good)
 	}
+	if p.settled("os/", "nixos/", "disk/") {
+		p.painted("settings", "as they should be; --all shows them", p.dim)
+		return
+	}
 	switch {
 	case l.OS.Image != nil:
 		p.row("Debian image", configs.PublicURL(l.OS.Image.URL))
@@ -296,6 +341,9 @@ func (p preview) pools() {
 			space = "at " + fs.Subvols[0].Mountpoint
 		}
 		p.painted(fs.Label, space, p.bold)
+		if p.folded() && fs.Fate == disk.Keep {
+			continue
+		}
 		words := fs.Words() + ", data and metadata on two of them each"
 		switch fs.Fate {
 		case disk.Keep:
@@ -306,6 +354,9 @@ func (p preview) pools() {
 			words = "completed: " + words
 			if len(fs.Joins) > 0 {
 				words = "kept, and takes in " + strings.Join(fs.Joins, ", ") + ", in the place of a missing disk if there is one: " + fs.Words()
+				if fs.Before > 0 {
+					words += fmt.Sprintf("; usable before %s, after %s, two copies of everything", disk.DecimalSize(fs.Before), disk.DecimalSize(fs.Usable))
+				}
 			}
 		case disk.Refuse:
 			words = "refused, see below: " + words
@@ -403,6 +454,10 @@ func (p preview) exports() {
 		return
 	}
 	p.heading("NFS EXPORTS")
+	if p.settled("nfs/") {
+		p.painted("exported", quantity(len(p.plan.NFS.Exports), "export")+", as they should be; --all shows each", p.dim)
+		return
+	}
 	for _, e := range p.plan.NFS.Exports {
 		fmt.Fprintf(p.out, "  %s\n", p.bold(e.Path))
 		clients := e.ClientsInWords()
@@ -447,8 +502,16 @@ func (p preview) vms() {
 		return
 	}
 	p.heading("VMS")
+	var kept []string
 	for _, vm := range p.plan.VMs.VMs {
+		if p.folded() && (vm.Action == vmstore.Keep && len(vm.Differences) == 0 && vm.RestartLine() == "" || vm.Action == vmstore.Gone) {
+			kept = append(kept, vm.Name)
+			continue
+		}
 		p.vm(vm)
+	}
+	if len(kept) > 0 {
+		p.painted("kept", strings.Join(kept, ", ")+": as they should be", p.dim)
 	}
 	for _, u := range p.plan.VMs.Undeclared {
 		p.painted(u.Name, "not in the layout, left alone ("+u.State+")", p.dim)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -179,5 +180,34 @@ func TestRestGoesOn(t *testing.T) {
 	}
 	if !has(plan, "os/") || has(plan, "disk/vfat/key") {
 		t.Error("without the stick the system's steps are not there, or the stick's are")
+	}
+}
+
+// TestFoldedPreview: on a host that stands, what the steps find as it should be
+// takes one line, what changes is shown whole, and --all shows everything.
+func TestFoldedPreview(t *testing.T) {
+	plan := planOf(t, "hypervisor-installed")
+	show := func(p preview) string {
+		var out bytes.Buffer
+		p.plan, p.width = plan, 100
+		p.write(&out, func(w io.Writer) { _, _ = io.WriteString(w, "\nTO DO\n") })
+		return out.String()
+	}
+	settled := show(preview{looked: true})
+	changed := show(preview{looked: true, todo: []string{"nfs/exports", "os/users"}})
+	all := show(preview{looked: true, style: style{all: true}})
+	for text, want := range map[string]map[string]bool{
+		settled: {"8 disks, as they should be": true, "to 192.168.1.0/24": false, "users ": false},
+		changed: {"8 disks, as they should be": true, "to 192.168.1.0/24": true, "users ": true},
+		all:     {"kept as it is": true, "to 192.168.1.0/24": true, "users ": true},
+	} {
+		for words, there := range want {
+			if strings.Contains(text, words) != there {
+				t.Errorf("%q: %v, want %v in:\n%s", words, !there, there, text)
+			}
+		}
+	}
+	if strings.Index(settled, "TO DO") > strings.Index(settled, "DISKS") {
+		t.Errorf("the changes do not come first:\n%s", settled)
 	}
 }

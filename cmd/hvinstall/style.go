@@ -16,7 +16,8 @@ import (
 // shown, and how wide it may be.
 type style struct {
 	colour bool
-	width  int // columns
+	width  int  // columns
+	all    bool // show also what stays as it is
 }
 
 const (
