@@ -860,3 +860,32 @@ func TestGuestSeesTheSame(t *testing.T) {
 	}
 	t.Logf("it sees\n%s", before)
 }
+
+// TestTransient: a VM that runs without a definition gets one, which is what it
+// runs with, and goes on running.
+func TestTransient(t *testing.T) {
+	root := store(t)
+	disk := qcow2(t, filepath.Join(root, "a/a.qcow2"), "64M")
+	file := filepath.Join(root, "a.xml")
+	text := domainText("a", "", q35OS, diskXML(disk, "vda", "virtio", "")+`<interface type='bridge'><mac address='52:54:00:aa:00:09'/><source bridge='br0'/><model type='e1000e'/></interface>`)
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	virsh(t, "create", file)
+	before := domainOf(t, "a")
+	want := qemuPlan(root, running(blank(t, root, "a")))
+	r := mustRun(t, want, Env{})
+	after := domainOf(t, "a")
+	if v := r.plan.VMs[0]; before.Persistent || v.Action != Adopt || !after.Persistent || !after.Active || after.UUID != before.UUID || after.NICs[0] != before.NICs[0] {
+		t.Errorf("%s; it was %+v, and is %+v", v.Action, before, after)
+	}
+	addresses := func(text string) string {
+		found := regexp.MustCompile(`<address [^>]*>`).FindAllString(text, -1)
+		slices.Sort(found)
+		return strings.Join(found, "\n")
+	}
+	if a, b := addresses(before.Live), addresses(after.Inactive); a != b || a == "" {
+		t.Errorf("its devices are at\n%s\nand were at\n%s", b, a)
+	}
+	wantNothing(t, want, Env{})
+}

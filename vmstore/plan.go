@@ -70,6 +70,8 @@ type VM struct {
 	wish wish
 	// grows is true where the layout gives the disk a size.
 	grows bool
+	// transient is true for a VM that runs without a definition.
+	transient bool
 
 	Autostart bool          `json:"autostart"` // as libvirt is told
 	Running   bool          `json:"running"`
@@ -306,7 +308,7 @@ func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, fact
 			return nil, err
 		}
 	}
-	v.Differences, v.ByHand = m.found, m.byHand()
+	v.Differences, v.ByHand, v.transient = m.found, m.byHand(), !have.Persistent
 	p.Notes = append(p.Notes, m.notes...)
 	p.noteFirmware(v, vm, have)
 	if have.Live != "" {

@@ -137,7 +137,8 @@ func (w *worker) verifyDefined(ctx context.Context, v VM, xml string) error {
 	if id := content(below(have.Root(), "uuid")); !strings.EqualFold(id, v.Spec.UUID) {
 		return fmt.Errorf("libvirt gave %s the UUID %s, want %s", v.Name, id, v.Spec.UUID)
 	}
-	if v.From == InLibvirt {
+	// What a running VM without a definition has, has parts of its run.
+	if v.From == InLibvirt && !v.transient {
 		want, err := readTree(xml)
 		if err != nil {
 			return err
@@ -154,7 +155,7 @@ func (w *worker) verifyDefined(ctx context.Context, v VM, xml string) error {
 
 // putBack gives libvirt what it had.
 func (w *worker) putBack(ctx context.Context, v VM, before string, known bool) error {
-	if known {
+	if known && !v.transient {
 		return w.libvir.do(ctx, func(l *libvirt.Libvirt) error {
 			_, err := l.DomainDefineXMLFlags(before, 0)
 			return err
