@@ -68,6 +68,11 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 	if holders := d.AllHolders(); len(d.Signatures) == 0 && len(d.Partitions) == 0 && len(holders) > 0 {
 		return Create // mayBeWritten names who holds it
 	}
+	if name := d.unreadVolume(); name != "" {
+		p.refuse("disk-unread", w.ref.ID, "run as root, and with access to the device: then its header says",
+			"carries the volume %s, perhaps a hvinstall host's, and its header could not be read", name)
+		return Refuse
+	}
 	hint := "if nothing of it is needed, run again with --erase " + w.ref.ID
 	if w.role != RoleKey && p.looksAdoptable(w, d) {
 		hint += "; to keep it as it is, set adopt: true"
@@ -90,6 +95,33 @@ func (p *planner) keepStick(dp *DiskPlan) Fate {
 	}
 	dp.Table = table
 	return Keep
+}
+
+// unreadVolume is a LUKS volume that has the name of a hvinstall host's, as udev
+// says, and whose header could not be read.
+func (d Disk) unreadVolume() string {
+	unread := false
+	name := ""
+	for _, signatures := range append([][]Signature{d.Signatures}, partitionSignatures(d)...) {
+		for _, s := range signatures {
+			unread = unread || s.Type == Unread
+			if s.Type == "luks2" && s.Subsystem == "" && (s.Label == "cryptroot" || poolLabel.MatchString(s.Label)) {
+				name = s.Label
+			}
+		}
+	}
+	if !unread {
+		return ""
+	}
+	return name
+}
+
+func partitionSignatures(d Disk) [][]Signature {
+	var all [][]Signature
+	for _, part := range d.Partitions {
+		all = append(all, part.Signatures)
+	}
+	return all
 }
 
 // isOurs reports whether the table on the disk is the one that this plan would

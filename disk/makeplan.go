@@ -279,6 +279,7 @@ func (p *planner) oneDrive() {
 			if dp.Role == RolePool && other.Role == RolePool && dp.Pool == other.Pool && dp.Disk.sameDrive(other.Disk) {
 				p.refuse("one-drive", dp.ID, "take a namespace of another drive, or another disk", "is a namespace of the same physical drive as %s: "+
 					"RAID1 over one drive loses both copies with it", other.ID)
+				p.plan.Disks[i].Fate = Refuse
 			}
 		}
 	}

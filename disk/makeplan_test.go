@@ -122,10 +122,17 @@ func TestRefusals(t *testing.T) {
 			in.Facts.Disks[1].Holders = []Holder{{Kind: "mount", Name: "/data"}}
 			in.Erase = []string{"nvme-A"}
 		}, "disk-held", "mounted at /data"},
-		"held though blank":   {func(in *Input) { in.Facts.Disks[1].Holders = []Holder{{Kind: "md", Name: "md0"}} }, "disk-held", "md0"},
-		"data":                {func(in *Input) { in.Facts.Disks[1].Signatures = []Signature{{Type: "ntfs", Label: "Photos"}} }, "disk-data", "--erase " + id("nvme-A")},
-		"unrecognised data":   {func(in *Input) { in.Facts.Disks[1].Signatures = []Signature{{Type: "unknown-data"}} }, "disk-data", "unrecognised data"},
-		"a stick with data":   {func(in *Input) { in.Facts.Disks[3].Signatures = []Signature{{Type: "vfat"}} }, "disk-data", "VFAT"},
+		"held though blank": {func(in *Input) { in.Facts.Disks[1].Holders = []Holder{{Kind: "md", Name: "md0"}} }, "disk-held", "md0"},
+		"data":              {func(in *Input) { in.Facts.Disks[1].Signatures = []Signature{{Type: "ntfs", Label: "Photos"}} }, "disk-data", "--erase " + id("nvme-A")},
+		"unrecognised data": {func(in *Input) { in.Facts.Disks[1].Signatures = []Signature{{Type: "unknown-data"}} }, "disk-data", "unrecognised data"},
+		"a stick with data": {func(in *Input) { in.Facts.Disks[3].Signatures = []Signature{{Type: "vfat"}} }, "disk-data", "VFAT"},
+		"a volume that could not be read": {func(in *Input) {
+			in.Facts.Disks[1].Signatures = []Signature{{Type: "gpt", UUID: "x"}, {Type: Unread}}
+			in.Facts.Disks[1].Partitions = []Partition{{Number: 1, Signatures: []Signature{{Type: "luks2", UUID: "y", Label: "crypt-fast-1"}}}}
+		}, "disk-unread", "run as root"},
+		"two namespaces of one drive": {func(in *Input) {
+			in.Facts.Disks[2].Serial, in.Facts.Disks[2].Unit = "A", "ns2"
+		}, "one-drive", "same physical drive"},
 		"small":               {func(in *Input) { in.Facts.Disks[0].Size = 4 * gb }, "disk-small", "must fit"},
 		"ssd that rotates":    {func(in *Input) { in.Facts.Disks[1].Rotational = true }, "media-ssd", "storage_media: hdd"},
 		"hdd that does not":   {func(in *Input) { in.Layout.Pools[0].StorageMedia = "hdd" }, "media-hdd", "storage_media: ssd"},

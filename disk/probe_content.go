@@ -54,7 +54,10 @@ func (m *machine) unreadDisk(d *Disk, err error) {
 		}
 	}
 	hint := ""
-	if errors.Is(err, fs.ErrPermission) {
+	switch {
+	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
+		hint = "; root may not open it here: a container or sandbox keeps the device from it"
+	case errors.Is(err, fs.ErrPermission):
 		hint = "; run as root"
 	}
 	m.cannotSee("what is on %s: %s%s", d.Called(), why(err), hint)
