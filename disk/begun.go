@@ -67,7 +67,7 @@ func foundBegun(c *content, sector uint32, tableGUID string) (begun bool, host s
 func begunFor(mark []byte) string {
 	for line := range strings.Lines(string(bytes.TrimRight(mark, "\x00"))) {
 		if host, found := strings.CutPrefix(line, begunHost); found {
-			return printable(host)
+			return printable(strings.TrimSuffix(host, "\n"))
 		}
 	}
 	return "" // made by an hvinstall that kept none

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -166,6 +167,30 @@ func TestSerial(t *testing.T) {
 	for _, bad := range []string{"", "8B347D3C", "8B34-7D3", "8B34-7D3X", "8B34-7D3C1"} {
 		if _, err := parseSerial(bad); err == nil {
 			t.Errorf("parseSerial(%q) is no error", bad)
+		}
+	}
+}
+
+// TestBegunSaysForWhom: the mark of a disk that is being made gives the host's
+// seed back, letter by letter; one written before there were seeds gives none.
+func TestBegunSaysForWhom(t *testing.T) {
+	for _, host := range []string{"small-0123456789ab", "hypervisor", ""} {
+		size := uint64(64 << 20)
+		table := TablePlan{GUID: "6f1c2a3b-0000-5000-8000-000000000001", Host: host}
+		writes, err := table.layOut(size, 512)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file, err := os.Create(filepath.Join(t.TempDir(), "disk"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer file.Close()
+		if err := errors.Join(file.Truncate(int64(size)), writes.put(file)); err != nil {
+			t.Fatal(err)
+		}
+		if begun, got := foundBegun(newContent(file, 0, size, 512), 512, table.GUID); !begun || got != host {
+			t.Errorf("foundBegun = %v, %q, want true, %q", begun, got, host)
 		}
 	}
 }
