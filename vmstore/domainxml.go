@@ -2,206 +2,174 @@ package vmstore
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
-	"libvirt.org/go/libvirtxml"
+	"github.com/beevik/etree"
 )
+
+// part makes an element with its attributes, given as name and value in turn,
+// and its children.
+func part(tag string, attrs []string, children ...*etree.Element) *etree.Element {
+	e := etree.NewElement(tag)
+	for i := 0; i+1 < len(attrs); i += 2 {
+		e.CreateAttr(attrs[i], attrs[i+1])
+	}
+	for _, c := range children {
+		if c != nil {
+			e.AddChild(c)
+		}
+	}
+	return e
+}
+
+// with are a part's attributes.
+func with(attrs ...string) []string { return attrs }
+
+func textPart(tag, text string, attrs ...string) *etree.Element {
+	e := part(tag, attrs)
+	e.SetText(text)
+	return e
+}
 
 // domainXML is the definition of a VM that uses no template of the user's.
 func domainXML(s Spec) (string, error) {
-	d := libvirtxml.Domain{
-		Type: s.DomainType, Name: s.Name, UUID: s.UUID,
-		Memory: &libvirtxml.DomainMemory{Value: uint(s.RAMMB), Unit: "MiB"},
-		VCPU:   &libvirtxml.DomainVCPU{Placement: "static", Value: uint(s.VCPU)},
-		OS:     osXML(s), CPU: cpuXML(s), Features: featuresXML(s), Clock: clockXML(s),
-		OnPoweroff: "destroy", OnReboot: "restart",
+	doc := etree.NewDocumentWithRoot(part("domain", with("type", s.DomainType),
+		textPart("name", s.Name), textPart("uuid", s.UUID),
+		textPart("memory", strconv.Itoa(s.RAMMB), "unit", "MiB"),
+		textPart("vcpu", strconv.Itoa(s.VCPU), "placement", "static"),
+		osXML(s), featuresXML(s), cpuXML(s), clockXML(s),
+		textPart("on_poweroff", "destroy"), textPart("on_reboot", "restart"),
 		// An appliance that panics at three in the morning comes back by itself.
-		OnCrash: "restart",
-		Devices: devicesXML(s),
-	}
-	text, err := d.Marshal()
+		textPart("on_crash", "restart"),
+		devicesXML(s)))
+	doc.Indent(2)
+	text, err := doc.WriteToString()
 	if err != nil {
 		return "", fmt.Errorf("writing the domain XML of %s: %w", s.Name, err)
 	}
-	text = closeEmpty(text)
-	if strings.Contains(text, "<product ") {
-		text = productFirst.ReplaceAllString(text, "$2$1")
-	}
-	return text + "\n", nil
-}
-
-// productFirst is libvirtxml's order in a USB hostdev; libvirt's schema wants
-// the vendor first.
-var productFirst = regexp.MustCompile(`(\s*<product id="[^"]*"/>)(\s*<vendor id="[^"]*"/>)`)
-
-// closeEmpty writes <boot order="1"></boot>, which is how encoding/xml has it,
-// as <boot order="1"/>. Text and attributes have no bare "<" or ">".
-func closeEmpty(text string) string {
-	var b strings.Builder
-	b.Grow(len(text))
-	for {
-		at := strings.Index(text, "></")
-		if at < 0 {
-			b.WriteString(text)
-			return b.String()
-		}
-		end := at + strings.IndexByte(text[at+1:], '>') + 2
-		if open := strings.LastIndexByte(text[:at], '<'); open >= 0 && text[open+1] != '/' && !strings.Contains(text[open:at], ">") {
-			b.WriteString(text[:at])
-			b.WriteString("/>")
-		} else {
-			b.WriteString(text[:end])
-		}
-		text = text[end:]
-	}
+	return text, nil
 }
 
 // osXML lets libvirt choose the firmware by its features: the paths differ
 // between distributions, and its first choice has Secure Boot on, with which
 // HAOS and most appliances do not start.
-func osXML(s Spec) *libvirtxml.DomainOS {
-	os := &libvirtxml.DomainOS{Type: &libvirtxml.DomainOSType{Arch: "x86_64", Machine: s.Machine, Type: "hvm"}}
+func osXML(s Spec) *etree.Element {
+	machine := textPart("type", "hvm", "arch", "x86_64", "machine", s.Machine)
 	if !s.UEFI {
-		return os
+		return part("os", nil, machine)
 	}
-	os.Firmware = "efi"
-	os.FirmwareInfo = &libvirtxml.DomainOSFirmwareInfo{Features: []libvirtxml.DomainOSFirmwareFeature{
-		{Enabled: yesNo(s.SecureBoot), Name: "secure-boot"},
-	}}
+	firmware := part("firmware", nil, part("feature", with("enabled", yesNo(s.SecureBoot), "name", "secure-boot")))
 	if s.SecureBoot {
-		os.FirmwareInfo.Features = append(os.FirmwareInfo.Features,
-			libvirtxml.DomainOSFirmwareFeature{Enabled: "yes", Name: "enrolled-keys"})
+		firmware.AddChild(part("feature", with("enabled", "yes", "name", "enrolled-keys")))
 	}
-	os.NVRam = &libvirtxml.DomainNVRam{NVRam: s.NVRAM}
-	return os
+	return part("os", with("firmware", "efi"), machine, firmware, textPart("nvram", s.NVRAM))
 }
 
-func cpuXML(s Spec) *libvirtxml.DomainCPU {
-	cpu := &libvirtxml.DomainCPU{
-		// One socket: desktop editions of Windows use no more than two.
-		Topology: &libvirtxml.DomainCPUTopology{Sockets: 1, Cores: s.VCPU, Threads: 1},
-	}
+func cpuXML(s Spec) *etree.Element {
+	mode := "maximum"
 	if s.DomainType == "kvm" {
-		cpu.Mode, cpu.Check, cpu.Migratable = "host-passthrough", "none", "on"
-	} else {
-		cpu.Mode, cpu.Check, cpu.Migratable = "maximum", "none", "on"
+		mode = "host-passthrough"
 	}
-	return cpu
+	// One socket: desktop editions of Windows use no more than two.
+	return part("cpu", with("mode", mode, "check", "none", "migratable", "on"),
+		part("topology", with("sockets", "1", "cores", strconv.Itoa(s.VCPU), "threads", "1")))
 }
 
-func featuresXML(s Spec) *libvirtxml.DomainFeatureList {
-	f := &libvirtxml.DomainFeatureList{ACPI: &libvirtxml.DomainFeature{}, APIC: &libvirtxml.DomainFeatureAPIC{}}
+func featuresXML(s Spec) *etree.Element {
+	f := part("features", nil, part("acpi", nil), part("apic", nil))
 	if s.SecureBoot {
-		f.SMM = &libvirtxml.DomainFeatureSMM{State: "on"}
+		f.AddChild(part("smm", with("state", "on")))
 	}
 	return f
 }
 
-func clockXML(s Spec) *libvirtxml.DomainClock {
-	clock := &libvirtxml.DomainClock{Offset: "utc"}
+func clockXML(s Spec) *etree.Element {
+	clock := part("clock", with("offset", "utc"))
 	if s.DomainType == "kvm" {
-		clock.Timer = []libvirtxml.DomainTimer{
-			{Name: "rtc", TickPolicy: "catchup"}, {Name: "pit", TickPolicy: "delay"}, {Name: "hpet", Present: "no"},
-		}
+		clock.AddChild(part("timer", with("name", "rtc", "tickpolicy", "catchup")))
+		clock.AddChild(part("timer", with("name", "pit", "tickpolicy", "delay")))
+		clock.AddChild(part("timer", with("name", "hpet", "present", "no")))
 	}
 	return clock
 }
 
-func devicesXML(s Spec) *libvirtxml.DomainDeviceList {
-	port := uint(0)
-	list := &libvirtxml.DomainDeviceList{
-		Disks:       disksXML(s),
-		Controllers: []libvirtxml.DomainController{{Type: "usb", Index: &port, Model: "qemu-xhci"}},
-		Interfaces: []libvirtxml.DomainInterface{{
-			MAC:    &libvirtxml.DomainInterfaceMAC{Address: s.MAC},
-			Source: &libvirtxml.DomainInterfaceSource{Bridge: &libvirtxml.DomainInterfaceSourceBridge{Bridge: s.Bridge}},
-			Model:  &libvirtxml.DomainInterfaceModel{Type: s.NICModel},
-		}},
-		Serials: []libvirtxml.DomainSerial{{
-			Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
-			Target: &libvirtxml.DomainSerialTarget{Port: &port},
-		}},
-		Consoles: []libvirtxml.DomainConsole{{
-			Source: &libvirtxml.DomainChardevSource{Pty: &libvirtxml.DomainChardevSourcePty{}},
-			Target: &libvirtxml.DomainConsoleTarget{Type: "serial", Port: &port},
-		}},
-		Channels: []libvirtxml.DomainChannel{{
-			Source: &libvirtxml.DomainChardevSource{UNIX: &libvirtxml.DomainChardevSourceUNIX{}},
-			Target: &libvirtxml.DomainChannelTarget{VirtIO: &libvirtxml.DomainChannelTargetVirtIO{Name: "org.qemu.guest_agent.0"}},
-		}},
-		Inputs: []libvirtxml.DomainInput{{Type: "tablet", Bus: "usb"}},
-		Graphics: []libvirtxml.DomainGraphic{{VNC: &libvirtxml.DomainGraphicVNC{
-			Port: -1, AutoPort: "yes",
-			Listeners: []libvirtxml.DomainGraphicListener{{Address: &libvirtxml.DomainGraphicListenerAddress{Address: "127.0.0.1"}}},
-		}}},
-		Videos: []libvirtxml.DomainVideo{{Model: libvirtxml.DomainVideoModel{Type: "vga"}}},
-		RNGs: []libvirtxml.DomainRNG{{Model: "virtio", Backend: &libvirtxml.DomainRNGBackend{
-			Random: &libvirtxml.DomainRNGBackendRandom{Device: "/dev/urandom"},
-		}}},
-		MemBalloon: &libvirtxml.DomainMemBalloon{Model: "virtio", FreePageReporting: "on"},
+func devicesXML(s Spec) *etree.Element {
+	list := part("devices", nil, disksXML(s)...)
+	for _, e := range []*etree.Element{
+		part("controller", with("type", "usb", "index", "0", "model", "qemu-xhci")),
+		nicXML(s),
+		part("serial", with("type", "pty"), part("target", with("port", "0"))),
+		part("console", with("type", "pty"), part("target", with("type", "serial", "port", "0"))),
+		part("channel", with("type", "unix"), part("target", with("type", "virtio", "name", "org.qemu.guest_agent.0"))),
+		part("input", with("type", "tablet", "bus", "usb")),
+	} {
+		list.AddChild(e)
 	}
 	if s.TPM {
-		list.TPMs = []libvirtxml.DomainTPM{{Model: "tpm-crb", Backend: &libvirtxml.DomainTPMBackend{
-			Emulator: &libvirtxml.DomainTPMBackendEmulator{Version: "2.0"},
-		}}}
+		list.AddChild(tpmXML())
 	}
+	list.AddChild(part("graphics", with("type", "vnc", "port", "-1", "autoport", "yes"), part("listen", with("type", "address", "address", "127.0.0.1"))))
+	list.AddChild(part("video", nil, part("model", with("type", "vga"))))
 	for _, u := range s.USB {
-		list.Hostdevs = append(list.Hostdevs, libvirtxml.DomainHostdev{
-			Managed: "yes",
-			SubsysUSB: &libvirtxml.DomainHostdevSubsysUSB{Source: &libvirtxml.DomainHostdevSubsysUSBSource{
-				// Without the stick the VM starts all the same.
-				StartUpPolicy: "optional",
-				Vendor:        &libvirtxml.DomainHostDevProductVendorID{ID: u.Vendor},
-				Product:       &libvirtxml.DomainHostDevProductVendorID{ID: u.Product},
-			}},
-		})
+		list.AddChild(usbXML(u))
 	}
+	list.AddChild(part("memballoon", with("model", "virtio", "freePageReporting", "on")))
+	list.AddChild(part("rng", with("model", "virtio"), textPart("backend", "/dev/urandom", "model", "random")))
 	return list
+}
+
+func nicXML(s Spec) *etree.Element {
+	return part("interface", with("type", "bridge"), part("mac", with("address", s.MAC)),
+		part("source", with("bridge", s.Bridge)), part("model", with("type", s.NICModel)))
+}
+
+func tpmXML() *etree.Element {
+	return part("tpm", with("model", "tpm-crb"), part("backend", with("type", "emulator", "version", "2.0")))
+}
+
+// usbXML is optional: without the stick the VM starts all the same.
+func usbXML(u USB) *etree.Element {
+	return part("hostdev", with("mode", "subsystem", "type", "usb", "managed", "yes"),
+		part("source", with("startupPolicy", "optional"), part("vendor", with("id", u.Vendor)), part("product", with("id", u.Product))))
 }
 
 // disksXML is the system disk, the installer's drive and the seed's. An empty
 // disk is not bootable, so an ISO VM falls through to its installer, and after
 // the installation the disk wins.
-func disksXML(s Spec) []libvirtxml.DomainDisk {
-	disks := []libvirtxml.DomainDisk{{
-		Device: "disk",
+func disksXML(s Spec) []*etree.Element {
+	disks := []*etree.Element{part("disk", with("type", "file", "device", "disk"),
 		// The guest's TRIM reaches the pool, and zeroes written become holes.
 		// The cache stays the default one: O_DIRECT (cache=none) on btrfs gives
 		// checksum errors when a guest changes a buffer that is being written.
-		Driver: &libvirtxml.DomainDiskDriver{Name: "qemu", Type: s.DiskFormat, Discard: "unmap", DetectZeros: "unmap"},
-		Source: &libvirtxml.DomainDiskSource{File: &libvirtxml.DomainDiskSourceFile{File: s.Disk}},
-		Target: &libvirtxml.DomainDiskTarget{Dev: s.DiskTarget, Bus: s.DiskBus},
-		Boot:   &libvirtxml.DomainDeviceBoot{Order: 1},
-	}}
+		part("driver", with("name", "qemu", "type", s.DiskFormat, "discard", "unmap", "detect_zeroes", "unmap")),
+		part("source", with("file", s.Disk)),
+		part("target", with("dev", s.DiskTarget, "bus", s.DiskBus)),
+		part("boot", with("order", "1")))}
 	next := freeTarget(s.DiskTarget)
 	if s.CDROM {
-		disks = append(disks, cdromXML(next(), s.ISO, 2))
+		disks = append(disks, cdromXML(next(), "sata", s.ISO, 2))
 	}
 	if s.Seed != "" {
-		disks = append(disks, cdromXML(next(), s.Seed, 0))
+		disks = append(disks, cdromXML(next(), "sata", s.Seed, 0))
 	}
 	return disks
 }
 
-func cdromXML(target, path string, boot uint) libvirtxml.DomainDisk {
-	disk := libvirtxml.DomainDisk{
-		Device:   "cdrom",
-		Driver:   &libvirtxml.DomainDiskDriver{Name: "qemu", Type: "raw"},
-		Target:   &libvirtxml.DomainDiskTarget{Dev: target, Bus: "sata"},
-		ReadOnly: &libvirtxml.DomainDiskReadOnly{},
-	}
+func cdromXML(target, bus, path string, boot int) *etree.Element {
+	var source, order *etree.Element
 	if path != "" {
-		disk.Source = &libvirtxml.DomainDiskSource{
-			StartupPolicy: "optional",
-			File:          &libvirtxml.DomainDiskSourceFile{File: path},
-		}
+		source = mediumXML(path)
 	}
 	if boot > 0 {
-		disk.Boot = &libvirtxml.DomainDeviceBoot{Order: boot}
+		order = part("boot", with("order", strconv.Itoa(boot)))
 	}
-	return disk
+	return part("disk", with("type", "file", "device", "cdrom"), part("driver", with("name", "qemu", "type", "raw")),
+		source, part("target", with("dev", target, "bus", bus)), part("readonly", nil), order)
+}
+
+func mediumXML(file string) *etree.Element {
+	return part("source", with("file", file, "startupPolicy", "optional"))
 }
 
 // freeTarget gives sda, sdb, …, leaving out the name of an adopted SATA disk.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/beevik/etree"
@@ -24,12 +23,7 @@ func (m *merger) tpm() {
 	if !m.TPM || below(m.root, "devices", "tpm") != nil {
 		return
 	}
-	tpm := etree.NewElement("tpm")
-	tpm.CreateAttr("model", "tpm-crb")
-	backend := tpm.CreateElement("backend")
-	backend.CreateAttr("type", "emulator")
-	backend.CreateAttr("version", "2.0")
-	m.add(m.devices(), tpm, "", "an emulated TPM 2.0")
+	m.add(m.devices(), tpmXML(), "", "an emulated TPM 2.0")
 }
 
 // nic is the NIC that the layout describes.
@@ -68,12 +62,7 @@ func (m *merger) interfaces() {
 			m.say("nic-none", "it has no NIC, and gets none")
 			return
 		}
-		e = etree.NewElement("interface")
-		e.CreateAttr("type", "bridge")
-		e.CreateElement("mac").CreateAttr("address", m.MAC)
-		e.CreateElement("source").CreateAttr("bridge", m.Bridge)
-		e.CreateElement("model").CreateAttr("type", m.NICModel)
-		m.add(m.devices(), e, "", m.MAC+" on "+m.Bridge)
+		m.add(m.devices(), nicXML(m.Spec), "", m.MAC+" on "+m.Bridge)
 		return
 	}
 	source := below(e, "source")
@@ -221,28 +210,7 @@ func (m *merger) addDrive(file string, boot int) {
 		m.refuse("vm-target", "take a drive out that is not used: virsh edit "+m.Name, "there is no free place for the drive of %s: %s", file, err)
 		return
 	}
-	e := etree.NewElement("disk")
-	e.CreateAttr("type", "file")
-	e.CreateAttr("device", "cdrom")
-	driver := e.CreateElement("driver")
-	driver.CreateAttr("name", "qemu")
-	driver.CreateAttr("type", "raw")
-	e.AddChild(mediumXML(file))
-	t := e.CreateElement("target")
-	t.CreateAttr("dev", target)
-	t.CreateAttr("bus", bus)
-	e.CreateElement("readonly")
-	if boot > 0 {
-		e.CreateElement("boot").CreateAttr("order", strconv.Itoa(boot))
-	}
-	m.add(m.devices(), e, "cdrom "+target, file)
-}
-
-func mediumXML(file string) *etree.Element {
-	source := etree.NewElement("source")
-	source.CreateAttr("file", file)
-	source.CreateAttr("startupPolicy", "optional")
-	return source
+	m.add(m.devices(), cdromXML(target, bus, file, boot), "cdrom "+target, file)
 }
 
 // freeTarget finds a name on a bus that neither a name nor an address of a
@@ -350,16 +318,4 @@ func usbPlace(source *etree.Element) string {
 		place = value(a, "bus") + "-" + port
 	}
 	return place
-}
-
-func usbXML(u USB) *etree.Element {
-	e := etree.NewElement("hostdev")
-	e.CreateAttr("mode", "subsystem")
-	e.CreateAttr("type", "usb")
-	e.CreateAttr("managed", "yes")
-	source := e.CreateElement("source")
-	source.CreateAttr("startupPolicy", "optional")
-	source.CreateElement("vendor").CreateAttr("id", u.Vendor)
-	source.CreateElement("product").CreateAttr("id", u.Product)
-	return e
 }
