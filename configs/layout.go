@@ -86,8 +86,8 @@ type OS struct {
 
 // Subvolume is a btrfs subvolume of the OS file system.
 type Subvolume struct {
-	Name       string `yaml:"name" doc:"its name" example:"home"`
-	Mountpoint string `yaml:"mountpoint" doc:"where it is mounted" example:"/home"`
+	Name       string `yaml:"name" form:"subvolume" doc:"its name" example:"home"`
+	Mountpoint string `yaml:"mountpoint" form:"path" doc:"where it is mounted" example:"/home"`
 }
 
 // Image is a root file system as squashfs.

@@ -251,6 +251,32 @@ func TestPool(t *testing.T) {
 	if info, err := os.Stat(root + "/swap/swapfile"); err != nil || info.Size() != 96<<20 || !isSwap(root+"/swap/swapfile") {
 		t.Errorf("the swapfile made anew: %v, %v", info, err)
 	}
+	mounting := func(fs FilesystemPlan) []step.Step {
+		s := fs.MountSteps(root)[0]
+		s.After = nil
+		return []step.Step{s}
+	}
+	optioned := pool
+	optioned.Subvols = []SubvolumePlan{{Name: "bulk", Mountpoint: "/mnt/bulk", Options: []string{"compress=lzo", "relatime", "discard=async"}}}
+	for _, want := range []int{1, 0} {
+		if changed, err := runner.Run(context.Background(), mounting(optioned)); err != nil || changed != want {
+			t.Errorf("other mount options: %d steps changed, want %d; %v", changed, want, err)
+		}
+	}
+	if m, _, err := host.MountedAt(root + "/mnt/bulk"); err != nil || !strings.Contains(m.Options, "compress=lzo") || !strings.Contains(m.Options, "relatime") {
+		t.Errorf("mounted anew with %s, %v", m.Options, err)
+	}
+	unknown := pool // an option that the kernel knows and does not show must not stop anything
+	unknown.Subvols = []SubvolumePlan{{Name: "bulk", Mountpoint: "/mnt/bulk", Options: []string{"compress=lzo", "noatime", "nodiscard", "compress-force=zstd"}}}
+	if _, err := runner.Run(context.Background(), mounting(unknown)); err != nil {
+		t.Errorf("options that contradict each other: %v", err)
+	}
+	if err := os.WriteFile(root+"/taken", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if state, why, err := checkHides(root, ""); state != step.Foreign || err != nil || !strings.Contains(why, "would hide") {
+		t.Errorf("a mount over files: %v, %s, %v", state, why, err)
+	}
 	mounts, err := host.Mounts()
 	if err != nil {
 		t.Fatal(err)

@@ -65,7 +65,14 @@ type Btrfs struct {
 	UUID    string        `json:"uuid"`
 	Label   string        `json:"label,omitempty"`
 	Mounts  []string      `json:"mounts,omitempty"` // where, sorted
+	Places  []Place       `json:"places,omitempty"` // the same, with what of it is mounted there
 	Devices []BtrfsDevice `json:"devices"`
+}
+
+// Place is a part of a btrfs that is mounted.
+type Place struct {
+	Mountpoint string `json:"mountpoint"`
+	Subvolume  string `json:"subvolume"` // its path from the top, without a slash before it; empty for the top itself
 }
 
 // BtrfsDevice is one device of a btrfs.

@@ -148,11 +148,28 @@ func (fs FilesystemPlan) MountSteps(root string, after ...string) []step.Step {
 			}
 		}
 		places = append(places, s.Mountpoint)
+		remounted := false // once is enough: an option that the kernel does not take comes with the next boot, or not at all
 		steps = append(steps, step.Step{
 			ID: MountStepID(s.Mountpoint), Title: fmt.Sprintf("mount %s of %q at %s", s.Name, fs.Label, target), After: waits,
 			Detail: []string{strings.Join(s.Options, ",")},
-			Check:  func(context.Context) (step.State, string, error) { return fs.checkMount(s, target) },
+			Check: func(context.Context) (step.State, string, error) {
+				state, why, err := fs.checkMount(s, target)
+				switch {
+				case err != nil:
+				case state == step.Done && !remounted:
+					return checkOptions(s, target)
+				case state == step.Absent && root == "/": // while the host is installed, what is there was put there by an earlier run
+					return checkHides(target, why)
+				}
+				return state, why, err
+			},
 			Do: func(context.Context, step.Reporter) error {
+				if state, _, err := fs.checkMount(s, target); err != nil {
+					return err
+				} else if state == step.Done {
+					remounted = true
+					return host.RemountFS(target, s.Options...)
+				}
 				source, options, err := fs.source()
 				if err != nil {
 					return err
@@ -197,4 +214,51 @@ func (fs FilesystemPlan) checkMount(s SubvolumePlan, target string) (step.State,
 		return step.Foreign, fmt.Sprintf("the subvolume %s is mounted at %s", m.Root, target), nil
 	}
 	return step.Done, "", nil
+}
+
+// checkOptions compares those options that the kernel shows as they were given.
+func checkOptions(s SubvolumePlan, target string) (step.State, string, error) {
+	m, mounted, err := host.MountedAt(target)
+	if err != nil || !mounted {
+		return step.Absent, "not mounted", err
+	}
+	have := strings.Split(m.Options, ",")
+	for _, o := range s.Options {
+		key, value, _ := strings.Cut(o, "=")
+		begins := func(prefix string) bool {
+			return slices.ContainsFunc(have, func(h string) bool { return h == prefix || strings.HasPrefix(h, prefix+":") })
+		}
+		right := true
+		switch key {
+		case "noatime", "relatime":
+			right = slices.Contains(have, o)
+		case "compress", "compress-force":
+			right = begins(o) // zstd is shown with its level
+			if value == "" || value == "no" || value == "none" {
+				continue
+			}
+		case "discard":
+			right = slices.ContainsFunc(have, func(h string) bool { return h == o || value == "" && strings.HasPrefix(h, o) })
+		case "nodiscard":
+			right = !slices.ContainsFunc(have, func(h string) bool { return h == "discard" || strings.HasPrefix(h, "discard=") })
+		}
+		if !right {
+			return step.Absent, "mounted without " + o, nil
+		}
+	}
+	return step.Done, "", nil
+}
+
+// checkHides stops before a mount that would hide files.
+func checkHides(target, why string) (step.State, string, error) {
+	entries, err := os.ReadDir(target)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return step.Absent, why, nil
+	case err != nil:
+		return 0, "", err
+	case len(entries) > 0:
+		return step.Foreign, fmt.Sprintf("%s holds files (%s), which a mount there would hide; move them away, or choose another mountpoint", target, entries[0].Name()), nil
+	}
+	return step.Absent, why, nil
 }

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 )
 
 // filesystems are the mounted btrfs: from sysfs, which everybody may read, and,
@@ -16,9 +17,11 @@ func (m *machine) filesystems() []Btrfs {
 		for _, one := range m.mounts {
 			if one.FSType == "btrfs" && one.own && len(one.devices) > 0 && slices.Contains(members, one.devices[0]) && !slices.Contains(fs.Mounts, one.Target) {
 				fs.Mounts = append(fs.Mounts, one.Target)
+				fs.Places = append(fs.Places, Place{Mountpoint: one.Target, Subvolume: strings.TrimPrefix(one.Root, "/")})
 			}
 		}
 		slices.Sort(fs.Mounts)
+		slices.SortFunc(fs.Places, func(a, b Place) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
 		fs.Devices = m.btrfsDevices(dir, members, fs.Mounts)
 		all = append(all, fs)
 	}

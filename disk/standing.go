@@ -26,15 +26,80 @@ func (p *planner) standing(wants []want) {
 		return
 	}
 	for _, fs := range p.plan.Filesystems {
-		if fs.Role != RolePool || fs.Fate == Refuse || fs.Fate == Create {
+		if fs.Fate == Refuse || fs.Fate == Create {
 			continue
 		}
-		desired := fs.Subvols[0].Mountpoint
 		for _, have := range p.Facts.Filesystems {
-			if have.UUID == fs.UUID && len(have.Mounts) > 0 && !slices.Contains(have.Mounts, desired) {
-				p.refuse("pool-moved", "pools."+fs.Label+".mountpoint", fmt.Sprintf("say mountpoint: %s again: VMs' disks and exports refer to that path, and hvinstall does not move them yet", have.Mounts[0]),
-					"the pool %s is mounted at %s, and the layout says %s", fs.Label, strings.Join(have.Mounts, ", "), desired)
+			switch {
+			case have.UUID != fs.UUID || len(have.Mounts) == 0:
+			case fs.Role == RoleOS:
+				p.subvolumes(fs, have)
+			case !slices.Contains(have.Mounts, fs.Subvols[0].Mountpoint):
+				p.poolMoved(fs, have)
 			}
+		}
+	}
+}
+
+// poolMoved refuses another mountpoint, and names what would lose its files.
+func (p *planner) poolMoved(fs FilesystemPlan, have Btrfs) {
+	desired := fs.Subvols[0].Mountpoint
+	hint := fmt.Sprintf("say mountpoint: %s again: what is on it is known by that path, and hvinstall does not move it", have.Mounts[0])
+	if users := p.below(append(slices.Clone(have.Mounts), desired)...); len(users) > 0 {
+		hint = fmt.Sprintf("say mountpoint: %s again: %s would not find their files, and hvinstall does not move them", have.Mounts[0], strings.Join(users, ", "))
+	}
+	p.refuse("pool-moved", "pools."+fs.Label+".mountpoint", hint, "the pool %s is mounted at %s, and the layout says %s", fs.Label, strings.Join(have.Mounts, ", "), desired)
+}
+
+// below are the VMs and exports of the layout whose files are at one of the places.
+func (p *planner) below(places ...string) []string {
+	is := func(path string) bool {
+		return path != "" && slices.ContainsFunc(places, func(place string) bool { return path == place || within(path, place) })
+	}
+	var vms, exports []string
+	for _, vm := range p.Layout.VMs {
+		if vm.State != "absent" && is(p.Layout.VMStoreRoot) {
+			vms = append(vms, vm.Name)
+		}
+	}
+	if p.Layout.NFSExports != nil {
+		for _, e := range p.Layout.NFSExports.Exports {
+			if is(e.Path) {
+				exports = append(exports, e.Path)
+			}
+		}
+	}
+	var all []string
+	if len(vms) > 0 {
+		all = append(all, "the VMs "+strings.Join(vms, ", "))
+	}
+	if len(exports) > 0 {
+		all = append(all, "the exports "+strings.Join(exports, ", "))
+	}
+	return all
+}
+
+// subvolumes refuses what would put other files in a subvolume's place. A
+// subvolume that is new to the layout is made.
+func (p *planner) subvolumes(fs FilesystemPlan, have Btrfs) {
+	const where = "os.subvolumes"
+	for _, place := range have.Places {
+		named := slices.IndexFunc(fs.Subvols, func(s SubvolumePlan) bool { return s.Name == place.Subvolume })
+		taken := slices.IndexFunc(fs.Subvols, func(s SubvolumePlan) bool { return s.Mountpoint == place.Mountpoint })
+		line := place.Subvolume + ": " + place.Mountpoint
+		switch {
+		case taken >= 0 && named == taken:
+		case taken >= 0:
+			p.refuse("subvolume-moved", where, fmt.Sprintf("say '%s' again, and give %s another place: hvinstall moves no files between subvolumes", line, fs.Subvols[taken].Name),
+				"at %s is the subvolume %s, and the layout says %s", place.Mountpoint, place.Subvolume, fs.Subvols[taken].Name)
+		case named >= 0 && !slices.ContainsFunc(have.Places, func(other Place) bool {
+			return other.Subvolume == place.Subvolume && other.Mountpoint == fs.Subvols[named].Mountpoint
+		}):
+			p.refuse("subvolume-moved", where, fmt.Sprintf("say '%s' again: what is in it is known by that path", line),
+				"the subvolume %s is mounted at %s, and the layout says %s", place.Subvolume, place.Mountpoint, fs.Subvols[named].Mountpoint)
+		case named < 0 && place.Mountpoint == "/home":
+			p.refuse("subvolume-left-out", where, fmt.Sprintf("say '%s' again: without it the accounts' homes and SSH keys are gone at the next boot", line),
+				"the layout leaves out the subvolume %s, which is mounted at /home", place.Subvolume)
 		}
 	}
 }

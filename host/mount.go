@@ -115,6 +115,33 @@ func MountFS(source, target, fstype string, options ...string) error {
 	return nil
 }
 
+// RemountFS gives a mount other options. What is not named stays as it is; what
+// was mounted read-only is not made writable.
+func RemountFS(target string, options ...string) error {
+	m, mounted, err := MountedAt(target)
+	if err != nil || !mounted {
+		return errors.Join(err, fmt.Errorf("%s is not mounted", target))
+	}
+	flags := uintptr(unix.MS_REMOUNT)
+	for _, o := range strings.Split(m.Options, ",") {
+		if flag := mountFlags[o]; flag&(unix.MS_RDONLY|unix.MS_NODEV|unix.MS_NOSUID|unix.MS_NOEXEC) != 0 {
+			flags |= flag
+		}
+	}
+	var data []string
+	for _, o := range options {
+		if flag, known := mountFlags[o]; known {
+			flags |= flag
+		} else {
+			data = append(data, o)
+		}
+	}
+	if err := unix.Mount("", target, "", flags, strings.Join(data, ",")); err != nil {
+		return fmt.Errorf("mounting %s anew with other options: %w", target, err)
+	}
+	return nil
+}
+
 // Unmount unmounts target; a target that is not mounted is no error.
 func Unmount(target string) error {
 	err := unix.Unmount(target, 0)

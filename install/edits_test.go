@@ -79,6 +79,13 @@ func foreign(plan Plan) []string {
 					ours++
 				}
 			}
+			for _, place := range have.Places {
+				for _, s := range fs.Subvols {
+					if ours > 0 && s.Mountpoint == place.Mountpoint && s.Name != place.Subvolume && !plan.Installing() {
+						found = append(found, fmt.Sprintf("the subvolume %s is mounted at %s, and the plan says %s", place.Subvolume, place.Mountpoint, s.Name))
+					}
+				}
+			}
 			switch {
 			case ours == 0:
 				for _, s := range fs.Subvols {

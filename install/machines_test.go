@@ -526,11 +526,14 @@ func hold(f *Facts, plan Plan) {
 		made := disk.Btrfs{UUID: fs.UUID, Label: fs.Label}
 		for _, s := range fs.Subvols {
 			made.Mounts = append(made.Mounts, s.Mountpoint)
+			made.Places = append(made.Places, disk.Place{Mountpoint: s.Mountpoint, Subvolume: s.Name})
 		}
 		if fs.Swap != nil {
 			made.Mounts = append(made.Mounts, "/swap")
+			made.Places = append(made.Places, disk.Place{Mountpoint: "/swap", Subvolume: "swap"})
 		}
 		slices.Sort(made.Mounts)
+		slices.SortFunc(made.Places, func(a, b disk.Place) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })
 		for i, device := range fs.Devices {
 			mapping := strings.TrimPrefix(device, "/dev/mapper/")
 			one := disk.BtrfsDevice{ID: uint64(i + 1), Mapping: mapping}

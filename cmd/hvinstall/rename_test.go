@@ -86,8 +86,25 @@ func TestRenamedIsNotForeign(t *testing.T) {
 		},
 		{
 			"the pool's mountpoint changed", edit("mountpoint: /mnt/vmstore", "mountpoint: /srv/vmstore", "dest: /mnt/vmstore", "dest: /srv/vmstore", "root: /mnt/vmstore", "root: /srv/vmstore"), installed, exitRefused,
-			[]string{"the pool vmstore is mounted at /mnt/vmstore, and the layout says /srv/vmstore", "say mountpoint: /mnt/vmstore again", "REFUSED: 1 reason."},
+			[]string{"the pool vmstore is mounted at /mnt/vmstore, and the layout says /srv/vmstore", "say mountpoint: /mnt/vmstore again: the VMs haos, testvm would not find their files", "REFUSED: 1 reason."},
 		},
+		{
+			"the exports' pool moved", edit("storage_media: hdd", "storage_media: hdd\n    mountpoint: /srv/bulk", "path: /mnt/bulk", "path: /srv/bulk"), installed, exitRefused,
+			[]string{"the exports /srv/bulk/apps-vm, /srv/bulk/homeassistant-vm, /srv/bulk/scrypted would not find their files", "REFUSED: 1 reason."},
+		},
+		{
+			"another subvolume at /home", edit("home: /home", "data: /home"), installed, exitRefused,
+			[]string{"at /home is the subvolume home, and the layout says data", "say 'home: /home' again, and give data another place", "REFUSED: 1 reason."},
+		},
+		{
+			"/home left out", edit(", home: /home", ""), installed, exitRefused,
+			[]string{"the layout leaves out the subvolume home, which is mounted at /home", "say 'home: /home' again", "REFUSED: 1 reason."},
+		},
+		{
+			"a subvolume elsewhere", edit("home: /home", "home: /users"), installed, exitRefused,
+			[]string{"the subvolume home is mounted at /home, and the layout says /users", "REFUSED: 1 reason."},
+		},
+		{"a subvolume more", edit("home: /home", "home: /home, srv: /srv"), installed, exitDone, []string{"8 disks: 8 kept"}},
 		{
 			"a pool dropped with its exports", withoutPool(string(example)), installed, exitDone,
 			[]string{"the pool bulk is not in the layout: its disks (ata-ST4000VN008-2DR166_ZGY0A1B2,", "nothing on them is erased"},
