@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"hvinstall/host"
@@ -298,6 +299,12 @@ func (w *fetching) form(ctx context.Context, path string) (string, error) {
 	cmd := host.Cmd{Argv: []string{"qemu-img", "convert", "-f", file.Format, "-O", "qcow2", path, w.converted()},
 		Confined: &host.Confinement{Read: path, Write: w.converted()}, Log: w.report.Log}
 	if err := cmd.Run(ctx); err != nil {
+		// What qemu-img itself finds fault with is refused as the readers refuse;
+		// that it could not be started, or was ended, is no fault of the image's.
+		var failed *host.CommandError
+		if errors.As(err, &failed) && ctx.Err() == nil && failed.ExitCode() == 1 && strings.Contains(failed.Stderr, "qemu-img: ") && checkRoom(w.converted()) == nil {
+			return "", &NotAnImageError{Path: w.image.URL, Why: "qemu-img cannot read it as " + file.Format + ": " + failed.Stderr}
+		}
 		return "", noRoomNow(w.converted(), err)
 	}
 	return w.converted(), nil

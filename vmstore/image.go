@@ -2,6 +2,7 @@ package vmstore
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -97,10 +98,16 @@ func readImage(r io.ReaderAt, size int64) (format string, virtual int64, needs s
 	case n >= 0x178 && binary.LittleEndian.Uint32(head[0x40:]) == 0xbeda107f:
 		return formatVDI, int64(binary.LittleEndian.Uint64(head[0x170:])), "", judgeVDI(head)
 	case bytes.HasPrefix(head, []byte("vhdxfile")):
-		return formatVHDX, 0, "", nil
+		virtual, err = readVHDX(r)
+		return formatVHDX, virtual, "", err
 	}
 	if virtual, isVHD, err := readVHD(r, size); isVHD || err != nil {
 		return formatVHD, virtual, "", err
+	}
+	// A raw disk is taken by its boot sector, which proves nothing: what another
+	// program would take for a format of its own is refused.
+	if name, err := otherFormat(r, head, size); err != nil || name != "" {
+		return "", 0, "", cmp.Or(err, not("it begins or ends as %s does, which is not taken; convert it to qcow2 first", name))
 	}
 	mark := make([]byte, 6)
 	if _, err := r.ReadAt(mark, sectorOfISO); err == nil && string(mark[1:]) == "CD001" {
@@ -125,7 +132,16 @@ func readQCOW2(head []byte, size int64) (virtual int64, needs string, err error)
 	crypt := be.Uint32(head[32:])
 	l1Size, l1Offset := be.Uint32(head[36:]), be.Uint64(head[40:])
 	refcountOffset := be.Uint64(head[48:])
-	const externalData = 1 << 2
+	// What a reader must know before it reads: a mark of a crash, of damage, the
+	// kind of compression, and smaller clusters name no other file.
+	const externalData, known = 1 << 2, 1<<0 | 1<<1 | 1<<2 | 1<<3 | 1<<4
+	features := uint64(0)
+	if version == 3 {
+		if len(head) < 104 {
+			return 0, "", &NotAnImageError{Why: "its qcow2 header is cut off"}
+		}
+		features = be.Uint64(head[72:])
+	}
 	switch {
 	case version < 2 || version > 3:
 		return 0, "", &NotAnImageError{Why: fmt.Sprintf("qcow version %d is not supported", version)}
@@ -133,8 +149,12 @@ func readQCOW2(head []byte, size int64) (virtual int64, needs string, err error)
 		return 0, "", &NotAnImageError{Why: "it is cut off: its tables lie beyond its end"}
 	case backing != 0:
 		return virtual, "its backing file", nil
-	case version == 3 && len(head) >= 80 && be.Uint64(head[72:])&externalData != 0:
+	case features&externalData != 0:
 		return virtual, "its data file", nil
+	case features&^uint64(known) != 0:
+		return 0, "", &NotAnImageError{Why: fmt.Sprintf("it has qcow2 features that are not known here (%#x)", features)}
+	case virtual < 0:
+		return 0, "", &NotAnImageError{Why: "its qcow2 header gives a size that cannot be"}
 	case crypt != 0:
 		return virtual, "its key: it is encrypted", nil
 	}

@@ -423,6 +423,17 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 				"convert it with both formats named: qemu-img convert -f %[2]s -O %[1]s", v.Spec.DiskFormat, file.Format),
 		}}
 	}
+	if have == nil && file.Needs != "" {
+		// Nobody's definition says that this file is a qcow2. Were it a raw disk
+		// of a former VM, its guest could have written the name of any file of
+		// this host there.
+		return []step.Refusal{{
+			Code: "disk-needs", Where: v.Name,
+			What: fmt.Sprintf("%s is there, no definition has it, and it needs %s: a guest may have written that name", v.Spec.Disk, file.Needs),
+			Hint: "put the VM's own definition (its domain.xml of a backup) beside it, where it is a clone or an overlay that you made; " +
+				"else move the file aside: it is not lost, and the VM gets a new disk",
+		}}
+	}
 	wanted := int64(v.Spec.DiskGB) << 30
 	switch {
 	case vm.DiskGB == 0:

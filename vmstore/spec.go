@@ -171,8 +171,13 @@ func (s *Spec) keep(vm configs.VM, have *Domain) {
 		if disk.Kind != "" {
 			s.DiskKind = disk.Kind
 		}
-		if disk.Format != "" {
+		switch {
+		case disk.Format != "":
 			s.DiskFormat = disk.Format
+		case s.DiskKind == "file":
+			// libvirt takes a disk whose format is not named as raw; what a guest
+			// wrote to its beginning says nothing.
+			s.DiskFormat = formatRaw
 		}
 	}
 	s.TPM = s.TPM || have.TPM

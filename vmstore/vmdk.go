@@ -90,5 +90,12 @@ func judgeVDI(head []byte) error {
 	if kind := binary.LittleEndian.Uint32(head[0x4c:]); kind != 1 && kind != 2 {
 		return &NotAnImageError{Why: fmt.Sprintf("the VDI is of type %d, and only dynamic (1) and fixed (2) ones are whole by themselves; convert it first", kind)}
 	}
+	if size := int64(binary.LittleEndian.Uint64(head[0x170:])); size < 0 {
+		return &NotAnImageError{Why: "its VDI header gives a size that cannot be"}
+	}
+	// The UUIDs of the disk that it was linked to, and of its parent.
+	if len(head) < 0x1c8 || !bytes.Equal(head[0x1a8:0x1c8], make([]byte, 32)) {
+		return &NotAnImageError{Why: "the VDI names a parent, another file that it is only the difference to; convert it to one file first"}
+	}
 	return nil
 }
