@@ -9,8 +9,10 @@ import (
 
 // Confinement is what a program that reads content from outside may see: that
 // file, the file that it writes, and the system's programs and libraries, in
-// name spaces of its own, without a network, as a user who owns nothing else. A
-// file that the content names is not there.
+// name spaces of its own (a user name space where the host allows one), without
+// a network, as a user who owns nothing else, and with the system calls of a
+// program that reads and writes files alone. A file that the content names is
+// not there.
 type Confinement struct {
 	Read  string // stands as an argument of its own in Argv
 	Write string // likewise; made anew, empty
@@ -24,9 +26,9 @@ const confinedUser = 1_900_000_017
 // system's own root lies below the new one, where nobody gets without
 // CAP_SYS_CHROOT, which setpriv gives up.
 const confine = `set -eu
-root=$1 read=$2 write=$3 user=$4 setpriv=$5
-shift 5
-mount -t tmpfs -o mode=0755,size=1m,nosuid,nodev confined "$root"
+root=$1 read=$2 write=$3 user=$4 setpriv=$5 unshare=$6 self=$7 bind=$8
+shift 8
+mount -t tmpfs -o mode=0755,size=64m,nosuid,nodev confined "$root"
 for dir in usr nix/store; do
 	[ -d /$dir ] || continue
 	mkdir -p "$root/$dir"
@@ -47,13 +49,27 @@ done
 mount --bind "$read" "$root/in"
 mount -o remount,bind,ro,nosuid,nodev,noexec "$root/in"
 mount --bind "$write" "$root/out"
+if [ "$bind" = true ]; then
+	: >"$root` + confinedSelf + `"
+	mount --bind "$self" "$root` + confinedSelf + `"
+	mount -o remount,bind,ro,nosuid,nodev "$root` + confinedSelf + `"
+else
+	cp "$self" "$root` + confinedSelf + `"
+	chmod 0555 "$root` + confinedSelf + `"
+fi
 mount -o remount,ro,nosuid,nodev "$root"
 cd "$root"
 mount --move . /
 ulimit -c 0
 ulimit -n 64
 ulimit -d 4194304
-exec chroot . "$setpriv" --reuid="$user" --regid="$user" --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs -- "$@"
+set -- ` + confinedSelf + ` "$@"
+become="--reuid=$user --regid=$user --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs"
+# A host may have no user name spaces (user.max_user_namespaces=0).
+if chroot . "$setpriv" $become -- "$unshare" --user -- ` + confinedSelf + ` 2>/dev/null; then
+	set -- "$unshare" --user -- "$@"
+fi
+exec chroot . "$setpriv" $become -- "$@"
 `
 
 // argv is the command line that runs the program confined. undo gives the
@@ -73,6 +89,14 @@ func (c Confinement) argv(program []string) (argv []string, undo func() error, e
 		}
 		paths[name] = path
 	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := os.Stat(self)
+	if err != nil {
+		return nil, nil, fmt.Errorf("to read an image from outside, this program starts itself again: %w", err)
+	}
 	root, err := os.MkdirTemp("", "hvinstall-confined-")
 	if err != nil {
 		return nil, nil, err
@@ -89,7 +113,7 @@ func (c Confinement) argv(program []string) (argv []string, undo func() error, e
 	}
 	argv = []string{paths["unshare"], "--mount", "--net", "--ipc", "--uts", "--pid", "--fork", "--kill-child=KILL", "--",
 		paths["sh"], "-c", confine, "confined", root, c.Read, c.Write, fmt.Sprint(confinedUser),
-		paths["setpriv"], paths[program[0]]}
+		paths["setpriv"], paths["unshare"], self, fmt.Sprint(info.Mode()&0o001 != 0), paths[program[0]]}
 	for _, arg := range program[1:] {
 		switch arg {
 		case c.Read:
