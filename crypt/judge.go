@@ -39,10 +39,10 @@ func refuse(field, format string, args ...any) error {
 const (
 	stripes = 4000 // anti-forensic, the only number that cryptsetup writes
 
-	mostIterations = 100_000_000 // PBKDF2: half a minute of a fast core
+	mostIterations = 100_000_000 // PBKDF2, of all keyslots together: half a minute of a fast core
 	mostMemory     = 4 << 20     // argon2, KiB: cryptsetup's own limit
 	mostCPUs       = 255         // argon2: luks.go cuts the number to eight bits
-	mostWork       = 1 << 27     // argon2, KiB times passes: minutes
+	mostWork       = 1 << 27     // argon2, KiB times passes, of all keyslots together: minutes
 	mostDepth      = 16          // of the JSON
 )
 
@@ -50,8 +50,12 @@ const (
 var digestLengths = map[string]int{"sha1": 20, "sha256": 32, "sha512": 64}
 
 // luks1Digest is the length of a digest that came from a LUKS1 header, of
-// whatever hash, bytes.
+// whatever hash, bytes: 'cryptsetup convert' keeps it. A volume of hvinstall's
+// own was never one.
 const luks1Digest = 20
+
+// ownCipher is what hvinstall's own volumes have.
+const ownCipher = "aes-xts-plain64"
 
 // keySizes are the ciphers that a volume may have, and the sizes of their keys,
 // bytes. cbc is for adopted volumes. Nothing else reaches the device-mapper table.
@@ -124,9 +128,9 @@ type judgedDigest struct {
 }
 
 // judge2 judges the first copy of a LUKS2 header on a device of a size. copied
-// is that copy, from its first byte to its last. It returns what else of the
-// device is needed to open it.
-func judge2(copied []byte, size int64) ([]extent, error) {
+// is that copy, from its first byte to its last. own says that hvinstall
+// formatted the volume. It returns what else of the device is needed to open it.
+func judge2(copied []byte, size int64, own bool) ([]extent, error) {
 	if string(bytes.TrimRight(copied[headerChecksumName:headerChecksumName+32], "\x00")) != "sha256" {
 		return nil, refuse("checksum", "is not sha256")
 	}
@@ -152,7 +156,13 @@ func judge2(copied []byte, size int64) ([]extent, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := judgeDigests(m); err != nil {
+	if own && segment.Encryption != ownCipher {
+		return nil, refuse("segments.0.encryption", "hvinstall made this volume with %s, and %q is there now", ownCipher, segment.Encryption)
+	}
+	if err := judgeDigests(m, own); err != nil {
+		return nil, err
+	}
+	if err := judgeWork(m); err != nil {
 		return nil, err
 	}
 	var needed []extent
@@ -195,7 +205,7 @@ func (s judgedSegment) judge(header, size int64) (data int64, err error) {
 
 // judgeDigests sees that each keyslot's key is compared with one digest, and
 // that as a whole.
-func judgeDigests(m judged) error {
+func judgeDigests(m judged, own bool) error {
 	digests := map[string]int{} // of each keyslot
 	ofSegment := 0
 	for id, d := range m.Digests {
@@ -208,7 +218,7 @@ func judgeDigests(m judged) error {
 			return refuse(field, "is no number")
 		case d.Type != "pbkdf2" || want == 0:
 			return refuse(field, "type %q with hash %q", d.Type, d.Hash)
-		case err != nil || len(sum) != want && len(sum) != luks1Digest:
+		case err != nil || len(sum) != want && (own || len(sum) != luks1Digest):
 			return refuse(field+".digest", "has %d bytes, and %s has %d", len(sum), d.Hash, want)
 		case saltErr != nil || len(salt) < 8:
 			return refuse(field+".salt", "has %d bytes", len(salt))
@@ -240,6 +250,34 @@ func judgeDigests(m judged) error {
 	return nil
 }
 
+// judgeWork bounds what a key costs that fits nowhere: it is tried on every
+// keyslot, and each time its digest is computed.
+func judgeWork(m judged) error {
+	var iterations, digests, work uint64 // each is bounded, and there are at most 32
+	for id, slot := range m.Keyslots {
+		if err := slot.KDF.judge("keyslots." + id + ".kdf"); err != nil {
+			return err
+		}
+		if slot.KDF.Type == "pbkdf2" {
+			iterations += slot.KDF.Iterations
+		} else {
+			work += slot.KDF.Time * slot.KDF.Memory
+		}
+	}
+	for _, d := range m.Digests {
+		digests += d.Iterations * uint64(max(len(d.Keyslots), 1))
+	}
+	switch {
+	case iterations > mostIterations:
+		return refuse("keyslots", "%d iterations together", iterations)
+	case work > mostWork:
+		return refuse("keyslots", "%d KiB times passes together", work)
+	case digests > mostIterations:
+		return refuse("digests", "%d iterations for all keyslots", digests)
+	}
+	return nil
+}
+
 // judge returns the keyslot's area, which lies between the end of both headers
 // and the data.
 func (s judgedSlot) judge(field, encryption string, begin, data int64) (extent, error) {
@@ -264,7 +302,7 @@ func (s judgedSlot) judge(field, encryption string, begin, data int64) (extent, 
 	if !hasOffset || !hasSize || offset < begin || offset%512 != 0 || size < length || offset > data || size > data-offset {
 		return extent{}, refuse(field+".area", "%q bytes from %q are not between the header and the data", s.Area.Size, s.Area.Offset)
 	}
-	return extent{offset, length}, s.KDF.judge(field + ".kdf")
+	return extent{offset, length}, nil
 }
 
 func (k judgedKDF) judge(field string) error {
@@ -367,6 +405,7 @@ func judge1(b []byte, size int64) ([]extent, error) {
 		return nil, refuse("mk-digest-iterations", "%d", at(164))
 	}
 	var needed []extent
+	var work, digests uint64
 	for i := range 8 {
 		slot := luks1Slots + i*luks1Slot
 		field, active, iterations := fmt.Sprintf("keyslot %d", i), at(slot), at(slot+4)
@@ -383,7 +422,11 @@ func judge1(b []byte, size int64) ([]extent, error) {
 		case offset < luks1Size || offset+length > data:
 			return nil, refuse(field+" offset", "%d is not between the header and the data", offset)
 		}
+		work, digests = work+iterations, digests+at(164)
 		needed = append(needed, extent{offset, length})
+	}
+	if work > mostIterations || digests > mostIterations {
+		return nil, refuse("iterations", "%d of the keyslots together, %d of the digest", work, digests)
 	}
 	return needed, nil
 }

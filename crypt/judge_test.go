@@ -46,7 +46,7 @@ func TestJudgeTakesCryptsetups(t *testing.T) {
 		"with a stick's key": {`"tokens":{}`, `"tokens":{"0":{"type":"hvinstall-key","keyslots":["0"],"stick":"8B34-7D3C"}}`},
 	} {
 		text := strings.NewReplacer(change...).Replace(realJSON)
-		needed, err := judge2(headerCopyOf(text), testSize)
+		needed, err := judge2(headerCopyOf(text), testSize, false)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if len(needed) != 1 || needed[0].offset != 32768 {
@@ -113,7 +113,7 @@ func TestJudgeRefuses(t *testing.T) {
 		if text == realJSON {
 			t.Fatalf("%s: %s is not in the header", c.field, c.from)
 		}
-		_, err := judge2(headerCopyOf(text), testSize)
+		_, err := judge2(headerCopyOf(text), testSize, false)
 		var refused *HeaderError
 		if !errors.As(err, &refused) || refused.Field != c.field {
 			t.Errorf("%s → %s: %v, want a refusal of %s", c.from, c.to, err, c.field)
@@ -125,7 +125,7 @@ func TestJudgeRefuses(t *testing.T) {
 			endless[i] = ' '
 		}
 	}
-	if _, err := judge2(endless, testSize); err == nil {
+	if _, err := judge2(endless, testSize, false); err == nil {
 		t.Error("a JSON area without an end is taken")
 	}
 }
@@ -152,6 +152,122 @@ func TestForgedHeaderOpensNothing(t *testing.T) {
 		if fits || errors.As(err, &refused) != c.refused || !c.refused && err != nil {
 			t.Errorf("%s: opens %v, %v", name, fits, err)
 		}
+	}
+}
+
+// TestJudgeOwn: of a volume that hvinstall formatted more is known; a header
+// that is fit for somebody else's is not one of its.
+func TestJudgeOwn(t *testing.T) {
+	if _, err := judge2(headerCopyOf(realJSON), testSize, true); err != nil {
+		t.Errorf("as cryptsetup made it: %v", err)
+	}
+	for field, change := range map[string][]string{
+		"digests.0.digest":      {`ZDb79VOqZiiklnC039W2/fc/dNSGRr58E6geWTeTc/k=`, `ZDb79VOqZiiklnC039W2/fc/dNQ=`},
+		"segments.0.encryption": {`"key_size":64,"af"`, `"key_size":32,"af"`, `"0","encryption":"aes-xts-plain64"`, `"0","encryption":"aes-cbc-essiv:sha256"`},
+	} {
+		b := headerCopyOf(strings.NewReplacer(change...).Replace(realJSON))
+		if _, err := judge2(b, testSize, false); err != nil {
+			t.Errorf("%s, adopted: %v", field, err)
+		}
+		var refused *HeaderError
+		if _, err := judge2(b, testSize, true); !errors.As(err, &refused) || refused.Field != field {
+			t.Errorf("%s, of our own: %v, want a refusal of it", field, err)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "luks1")
+	b := make([]byte, testSize)
+	copy(b, magicPrimary)
+	b[7] = 1
+	copy(b[168:], testUUID)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := VolumePlan{Mapping: "cryptroot", Device: path, UUID: testUUID}.opens(NewKey(64), 0)
+	var refused *HeaderError
+	if !errors.As(err, &refused) || refused.Field != "version" {
+		t.Errorf("a LUKS1 header in place of our own: %v, want a refusal of its version", err)
+	}
+}
+
+// slotsOf is a header with a number of keyslots whose kdf is the text.
+func slotsOf(n int, kdf, digest string) []byte {
+	const one = `"0":{"type":"luks2","key_size":64,"af":{"type":"luks1","stripes":4000,"hash":"sha256"},"area":{"type":"raw","offset":"32768","size":"258048","encryption":"aes-xts-plain64","key_size":64},"kdf":{"type":"argon2id","time":4,"memory":64,"cpus":1,`
+	begin := strings.Replace(one, `"type":"argon2id","time":4,"memory":64,"cpus":1,`, kdf, 1)
+	rest := `"salt":"zG9oa7GNBgZAFo3hw7aR/xELGssS6JcaT05Mzz8lE5k="}}`
+	var slots, names []string
+	for i := range n {
+		slots = append(slots, strings.Replace(begin, `"0":`, fmt.Sprintf(`"%d":`, i), 1)+rest)
+		names = append(names, fmt.Sprintf(`"%d"`, i))
+	}
+	return headerCopyOf(strings.NewReplacer(one+rest, strings.Join(slots, ","), `"keyslots":["0"]`, `"keyslots":[`+strings.Join(names, ",")+`]`,
+		`"iterations":1000,"salt":"R3ea`, digest+`"salt":"R3ea`).Replace(realJSON))
+}
+
+// TestWorkOfAllSlots: a key that fits nowhere is tried on every slot, so that
+// costs which are fit alone would hold up the boot for hours.
+func TestWorkOfAllSlots(t *testing.T) {
+	const cheapDigest = `"iterations":100000,`
+	pbkdf2 := func(n int) string { return fmt.Sprintf(`"type":"pbkdf2","hash":"sha256","iterations":%d,`, n) }
+	argon := func(time, memory int) string {
+		return fmt.Sprintf(`"type":"argon2id","time":%d,"memory":%d,"cpus":4,`, time, memory)
+	}
+	for name, c := range map[string]struct {
+		slots       int
+		kdf, digest string
+		field       string // empty: taken
+	}{
+		"one slot at the bound":          {1, pbkdf2(mostIterations), cheapDigest, ""},
+		"32 slots at the bound":          {32, pbkdf2(mostIterations), cheapDigest, "keyslots"},
+		"two slots, each over half":      {2, pbkdf2(mostIterations/2 + 1), cheapDigest, "keyslots"},
+		"8 slots of a fast machine":      {8, pbkdf2(10_000_000), cheapDigest, ""},
+		"argon2, one at the bound":       {1, argon(32, mostMemory), cheapDigest, ""},
+		"argon2, 32 at the bound":        {32, argon(32, mostMemory), cheapDigest, "keyslots"},
+		"argon2, 8 of a fast machine":    {8, argon(10, 1<<20), cheapDigest, ""},
+		"a digest that each slot pays":   {32, pbkdf2(1000), `"iterations":100000000,`, "digests"},
+		"32 cheap slots, 32 sticks' own": {32, pbkdf2(1000), cheapDigest, ""},
+	} {
+		_, err := judge2(slotsOf(c.slots, c.kdf, c.digest), testSize, true)
+		var refused *HeaderError
+		switch {
+		case c.field == "" && err != nil:
+			t.Errorf("%s: %v", name, err)
+		case c.field != "" && (!errors.As(err, &refused) || refused.Field != c.field):
+			t.Errorf("%s: %v, want a refusal of %s", name, err, c.field)
+		}
+	}
+}
+
+// TestWhatIsJudgedIsUsed: a disk that shows the first reader one header and the
+// next one another is not asked for the first one's costs.
+func TestWhatIsJudgedIsUsed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "disk")
+	first := strings.Replace(realJSON, `"memory":64`, `"memory":32`, 1)
+	if err := os.WriteFile(path, headerCopyOf(first), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, testSize); err != nil {
+		t.Fatal(err)
+	}
+	header, err := ReadHeader(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	then := strings.NewReplacer(`"memory":64`, `"memory":4194304`, `"tokens":{}`, `"tokens":{"0":{"type":"hvinstall-passphrase","keyslots":["0"]}}`).Replace(realJSON)
+	disk, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	if _, err := disk.WriteAt(headerCopyOf(then), 0); err != nil {
+		t.Fatal(err)
+	}
+	volume, used, err := header.openHeader(path, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer volume.Close()
+	if got := used.Slots[0].Cost.Memory; got != 4<<20 || used.PassphraseSlot() != 0 {
+		t.Errorf("%d KiB, passphrase in slot %d; want those of the header that is opened", got, used.PassphraseSlot())
 	}
 }
 
@@ -195,10 +311,13 @@ func TestJudgeLUKS1(t *testing.T) {
 	}{
 		"key of 0 bytes": {108, 0}, "key of 2 GiB": {108, 1 << 31}, "no iterations": {164, 0}, "endless": {164, 1<<32 - 1},
 		"data outside": {104, 1<<32 - 1}, "data at 0": {104, 0}, "slot half enabled": {luks1Slots, 1},
-		"slot without iterations": {luks1Slots + 4, 0}, "slot outside": {luks1Slots + 40, 1<<32 - 1}, "one stripe": {luks1Slots + 44, 1},
-		"cipher": {8, 0x6e756c6c},
+		"slot without iterations": {luks1Slots + 4, 0}, "two slots, each within the bound": {luks1Slots + 4, mostIterations/2 + 1}, "slot outside": {luks1Slots + 40, 1<<32 - 1}, "one stripe": {luks1Slots + 44, 1},
+		"cipher": {8, 0x6e756c6c}, "a digest that two slots pay": {164, mostIterations/2 + 1},
 	} {
 		b := valid()
+		second := b[luks1Slots+luks1Slot:]
+		copy(second, b[luks1Slots:luks1Slots+luks1Slot])
+		binary.BigEndian.PutUint32(second[4:], mostIterations/2)
 		binary.BigEndian.PutUint32(b[c.at:], c.to)
 		if _, err := judge1(b, testSize); err == nil {
 			t.Errorf("%s: taken", name)
@@ -214,7 +333,7 @@ func FuzzJudge(f *testing.F) {
 		if len(text) >= 0x3000 || bytes.IndexByte(text, 0) >= 0 {
 			return
 		}
-		needed, err := judge2(headerCopyOf(string(text)), testSize)
+		needed, err := judge2(headerCopyOf(string(text)), testSize, len(text)%2 == 0)
 		if err != nil {
 			return
 		}

@@ -21,7 +21,7 @@ func (v VolumePlan) opens(key Secret, slot int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	volume, err := header.openHeader(device)
+	volume, _, err := header.openHeader(device, !v.Adopted)
 	if err != nil {
 		return false, err
 	}

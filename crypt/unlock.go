@@ -116,9 +116,7 @@ func (u *unlocker) each(ctx context.Context, indexes []int, keys []Key) {
 		go func() {
 			defer wait.Done()
 			u.guarded(ctx, i, keys)
-			if r := u.results[i]; r.Err == nil && !r.Already {
-				u.tell(i, r)
-			}
+			u.telling(i)
 		}()
 	}
 	wait.Wait()
@@ -134,6 +132,15 @@ func (u *unlocker) guarded(ctx context.Context, i int, keys []Key) {
 		}
 	}()
 	u.one(ctx, i, keys)
+}
+
+// telling tells of a volume that a key has opened. A panic of who hears it does
+// not end the process, nor close the volume: the result says it once more.
+func (u *unlocker) telling(i int) {
+	defer func() { _ = recover() }()
+	if r := u.results[i]; r.Err == nil && !r.Already {
+		u.tell(i, r)
+	}
 }
 
 // one tries the keys on one volume.
@@ -174,7 +181,7 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 		return
 	}
 	r.Damaged = header.Damaged
-	volume, err := header.openHeader(device)
+	volume, header, err := header.openHeader(device, !v.Adopted)
 	if err != nil {
 		r.Err = fmt.Errorf("%s: reading %s: %w", v.Mapping, v.Device, err)
 		return

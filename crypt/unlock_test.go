@@ -40,6 +40,18 @@ func TestCandidates(t *testing.T) {
 	}
 }
 
+// TestTellingPanics: who is told of a volume may have a bug; in the initramfs a
+// panic of a goroutine would end the machine's first process.
+func TestTellingPanics(t *testing.T) {
+	u := unlocker{results: []Opened{{Mapping: "cryptroot"}}, tell: func(int, Opened) { panic("a bug") }}
+	done := make(chan struct{})
+	go func() { defer close(done); u.telling(0) }()
+	<-done
+	if u.results[0].Err != nil {
+		t.Errorf("the volume counts as closed: %v", u.results[0].Err)
+	}
+}
+
 // TestLooksLikeKey: only a file that a run of hvinstall left is taken for one.
 func TestLooksLikeKey(t *testing.T) {
 	text := bytes.Repeat([]byte("dear diary, "), KeySize/12+1)[:KeySize]

@@ -68,12 +68,12 @@ func (hw *hardware) loadAll() {
 	var wait sync.WaitGroup
 	// The kernel tests a cipher when its module is loaded: on one processor, and
 	// longer than everything else here takes.
-	wait.Go(func() { hw.loader.loadCiphers(usualCipher) })
+	wait.Go(guarded(hw.con, func() { hw.loader.loadCiphers(usualCipher) }))
 	// A stick takes a second or more to come to life after its controller does:
 	// everything else is loaded meanwhile.
 	hw.loader.loadFor(usb...)
-	wait.Go(func() { hw.loader.load("sd_mod", "usb_storage") })
-	wait.Go(func() { hw.loader.load(stickModules...) })
+	wait.Go(guarded(hw.con, func() { hw.loader.load("sd_mod", "usb_storage") }))
+	wait.Go(guarded(hw.con, func() { hw.loader.load(stickModules...) }))
 	// A controller's driver may sleep until its disks have answered.
 	guard(hw.con, func() { hw.loader.loadFor(disks...) })
 	guard(hw.con, hw.look)
@@ -160,12 +160,18 @@ func coldModaliases(bus string) []string {
 
 // guard runs f beside the rest. A bug in it must not end process 1.
 func guard(con *consoles, f func()) {
-	go func() {
+	go guarded(con, f)()
+}
+
+// guarded is f, of which a panic is a warning. Every function that runs beside
+// the init's first goroutine is one: TestEveryGoroutineIsGuarded.
+func guarded(con *consoles, f func()) func() {
+	return func() {
 		defer func() {
 			if r := recover(); r != nil {
 				con.warn("a part of the init met a bug of its own and is left out: %v", r)
 			}
 		}()
 		f()
-	}()
+	}
 }

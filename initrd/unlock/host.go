@@ -165,8 +165,8 @@ func (o *opening) try(k *key, batch []attempt) {
 	o.hw.loader.loadCiphers(ciphers...)
 	copy(opened, crypt.UnlockTelling(context.Background(), volumes, []crypt.Key{k.Key}, func(i int, opened crypt.Opened) {
 		if k.Passphrase {
-			told.Store(i, true)
 			o.results <- result{batch[i : i+1], []crypt.Opened{opened}}
+			told.Store(i, true)
 		}
 	}))
 }

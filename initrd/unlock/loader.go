@@ -49,7 +49,7 @@ func newLoader(modules boot.Modules, a arguments, con *consoles) *loader {
 func (l *loader) load(names ...string) {
 	var wait sync.WaitGroup
 	for _, name := range names {
-		wait.Go(func() { l.one(name) })
+		wait.Go(guarded(l.con, func() { l.one(name) }))
 	}
 	wait.Wait()
 }

@@ -28,7 +28,8 @@ func mountHost(con *consoles, s *session, a arguments, report *boot.Report) erro
 	report.Pools = make([]boot.PoolReport, len(s.config.Pools))
 	var wait sync.WaitGroup
 	for i, p := range s.config.Pools {
-		wait.Go(func() { report.Pools[i] = mountPool(con, p, s, members) })
+		report.Pools[i] = boot.PoolReport{Name: p.Name, Mountpoint: p.Mountpoint, State: boot.PoolSkipped, Problem: "the init met a bug of its own"}
+		wait.Go(guarded(con, func() { report.Pools[i] = mountPool(con, p, s, members) }))
 	}
 	wait.Wait()
 	return nil

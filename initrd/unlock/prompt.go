@@ -29,7 +29,7 @@ func (c *consoles) ask(prompt string) *prompter {
 		if err := t.silence(); err != nil {
 			c.debug("console %s: %v", t.name, err)
 		}
-		p.wait.Go(func() { p.listen(t) })
+		p.wait.Go(guarded(c, func() { p.listen(t) }))
 	}
 	c.setPrompt(prompt)
 	return p
