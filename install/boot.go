@@ -1,6 +1,7 @@
 package install
 
 import (
+	"slices"
 	"strings"
 
 	"hvinstall/configs"
@@ -21,6 +22,7 @@ func (p Plan) BootConfig() boot.Config {
 		c.Volumes = append(c.Volumes, boot.Volume{
 			UUID: v.UUID, Mapping: v.Mapping, DiskID: strings.TrimPrefix(v.DiskID, disk.ByIDFolder),
 			Pool: v.Pool, Device: v.Device, Adopted: v.Adopted,
+			USB: slices.ContainsFunc(p.Facts.Disks.ByName(v.DiskID), func(d disk.Disk) bool { return d.Transport == "usb" }),
 		})
 	}
 	for _, k := range p.Crypt.Keys {

@@ -55,6 +55,7 @@ type Volume struct {
 	DiskID  string `json:"disk_id"`          // by-id name of its disk, for people and between clones
 	Pool    string `json:"pool,omitempty"`   // empty: the OS
 	Device  string `json:"device,omitempty"` // /dev/disk/by-partuuid/…, for people
+	USB     bool   `json:"usb,omitempty"`    // the disk is behind USB, whatever its by-id name says
 	// Adopted volumes were not formatted by hvinstall; their passphrase may be
 	// their own, so that one which fails elsewhere is tried on them, too.
 	Adopted bool `json:"adopted,omitempty"`

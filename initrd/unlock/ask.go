@@ -31,6 +31,15 @@ func (o *opening) tell(st step) {
 			}
 		}
 	}
+	if st.ask == askDisk {
+		for _, v := range o.volumes {
+			if v.Pool == "" && v.doubtful() && !o.said["doubtful "+v.devices[0].name] {
+				o.said["doubtful "+v.devices[0].name] = true
+				o.con.important("the OS disk %s is not there, and another disk carries its LUKS UUID: %s", diskName(v.DiskID), v.devices[0])
+				o.con.important("a firmware or an enclosure may have renamed it; or somebody put a copy in its place. No key was tried on it")
+			}
+		}
+	}
 	if !st.membersMissing {
 		return
 	}
@@ -72,6 +81,8 @@ func (o *opening) question(q question) {
 
 func (o *opening) promptText() string {
 	switch {
+	case o.asked == askDisk:
+		return "Type yes if that is this machine's OS disk: "
 	case o.asked == askPatience:
 		return "Press Enter to go on without it: "
 	case o.rootOpen():

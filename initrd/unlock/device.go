@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 
 	"hvinstall/crypt"
@@ -20,7 +18,7 @@ type device struct {
 	name   string // the kernel's: sda1
 	kind   content
 	uuid   string // of LUKS, lower case; of VFAT as 8B34-7D3C
-	serial string // of the disk, where the kernel knows it
+	disk   identity
 	cipher string // of LUKS, as aes-xts-plain64; empty: the header is not whole
 }
 
@@ -32,6 +30,9 @@ const (
 	vfat  content = "vfat"
 )
 
+// String is the device for people: sda1 (usb-Generic_Flash_Disk_AA11).
+func (d device) String() string { return d.name + " (" + d.disk.byID() + ")" }
+
 func (d device) path() string { return "/dev/" + d.name }
 
 // identify reads a device. Devices that the init or the kernel made themselves
@@ -42,7 +43,7 @@ func identify(name string) (device, bool) {
 			return device{}, false
 		}
 	}
-	d := device{name: name, kind: other, serial: diskSerial("/sys/class/block/" + name)}
+	d := device{name: name, kind: other, disk: readIdentity("/sys/class/block", name)}
 	// O_NONBLOCK: an empty optical drive is opened, and read in vain, at once.
 	file, err := os.OpenFile(d.path(), os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -107,39 +108,4 @@ func vfatSerial(head []byte) (string, bool) {
 	}
 	serial := binary.LittleEndian.Uint32(head[at:])
 	return fmt.Sprintf("%04X-%04X", serial>>16, serial&0xffff), true
-}
-
-// diskSerial is the serial number of the disk behind a block device's folder
-// in /sys, or "".
-func diskSerial(sys string) string {
-	if _, err := os.Stat(sys + "/partition"); err == nil {
-		real, err := filepath.EvalSymlinks(sys)
-		if err != nil {
-			return ""
-		}
-		sys = filepath.Dir(real)
-	}
-	for _, file := range []string{"/device/serial", "/serial"} {
-		if data, err := os.ReadFile(sys + file); err == nil {
-			return strings.TrimSpace(string(data))
-		}
-	}
-	// SCSI's page 80 (unit serial number) has a header of four bytes.
-	if data, err := os.ReadFile(sys + "/device/vpd_pg80"); err == nil && len(data) > 4 {
-		return strings.Trim(string(data[4:]), " \x00\n")
-	}
-	return ""
-}
-
-// behindSerial is what udev's by-id names have behind a disk's serial number:
-// the number of an NVMe namespace, a SCSI unit's address, a partition, see
-// 60-persistent-storage.rules.
-var behindSerial = regexp.MustCompile(`^(_[0-9]+)?(-[0-9]+:[0-9]+)?(-part[0-9]+)?$`)
-
-// isOf says whether a disk's by-id name ends with this device's serial number,
-// as a word of its own. udev writes spaces as underscores.
-func (d device) isOf(byID string) bool {
-	serial := strings.Join(strings.Fields(d.serial), "_")
-	at := strings.LastIndex(byID, serial)
-	return serial != "" && at > 0 && strings.ContainsRune("_-", rune(byID[at-1])) && behindSerial.MatchString(byID[at+len(serial):])
 }

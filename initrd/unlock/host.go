@@ -52,21 +52,29 @@ func bootHost(con *consoles, hw *hardware, config boot.Config, a arguments, repo
 		session: newSession(config, uptime()), con: con, hw: hw, report: report,
 		results: make(chan result), sticks: make(chan stickResult), over: make(chan struct{}), said: map[string]bool{},
 	}
-	o.run()
+	err := o.run(a)
 	o.forgetKeys()
 	o.tellVolumes()
-	hw.loader.loadAlways() // btrfs
-	report.Modules = uptime()
-	if err := mountHost(con, o.session, a, report); err != nil {
+	if err != nil {
 		return err
 	}
+	mountPools(con, o.session, report)
 	report.Mounted = uptime()
 	return nil
 }
 
-// run returns when the root is open, and every pool as far as it will be.
-func (o *opening) run() {
+// run returns when the root is mounted, and every pool open as far as it will
+// be. Nothing of a pool is opened for a root that is not the host's own.
+func (o *opening) run(a arguments) error {
 	for {
+		if o.rootOpen() && !o.proven {
+			o.hw.loader.loadAlways() // btrfs
+			o.report.Modules = uptime()
+			if err := mountHostRoot(o.con, o.session, a); err != nil {
+				return err
+			}
+			o.proven = true
+		}
 		now := uptime()
 		st := o.next(now)
 		o.start(st.attempts)
@@ -74,7 +82,7 @@ func (o *opening) run() {
 		o.question(st.ask)
 		if st.done && len(st.attempts) == 0 {
 			o.question(askNothing)
-			return
+			return nil
 		}
 		wake := st.wake
 		if o.waiting {
@@ -188,6 +196,9 @@ func (o *opening) finished(r result) {
 		if r.opened[i].Damaged {
 			o.once("header "+a.volume.Mapping, "one of the two copies of the LUKS header of %s is damaged; run 'hvinstall --plan' soon, which mends it from the other", a.volume.Mapping)
 		}
+		if v := a.volume; err == nil && a.device.disk.claims(v.Volume) != itself && v.DiskID != "" {
+			o.once("name "+v.Mapping, "%s is on %s, and the plan's name for its disk is %s; 'hvinstall --plan' learns the new name", v.Mapping, a.device, diskName(v.DiskID))
+		}
 		if err == nil {
 			o.report.LastOpen = now
 			if err := rememberMapping(a.volume.Mapping); err != nil {
@@ -248,6 +259,16 @@ func (o *opening) listenAgain() {
 func (o *opening) answered(answer []byte) {
 	o.lastTyped = uptime()
 	switch {
+	case o.asked == askDisk:
+		yes := string(answer) == "yes"
+		clear(answer)
+		if !yes {
+			o.con.important("that was not yes: nothing was done")
+			o.con.setPrompt("")
+			o.con.setPrompt(o.promptText())
+			return
+		}
+		o.agree()
 	case o.asked == askPatience || o.rootOpen() && len(answer) == 0:
 		clear(answer)
 		o.impatient = true

@@ -137,24 +137,57 @@ func TestParseOptions(t *testing.T) {
 	}
 }
 
-func TestIsOf(t *testing.T) {
+func TestClaims(t *testing.T) {
+	samsung := identity{bus: nvme, model: "Samsung SSD 970", serial: "S4EVNX0M", wwid: "eui.0025385b71b0a1b2", namespace: "1"}
+	seagate := identity{bus: scsi, vendor: "ATA", model: "ST4000VN008-2DR1", serial: "ZGY0A1B2", wwid: "naa.5000c500a1b2c3d4"}
+	stick := identity{bus: usb, vendor: "SanDisk", model: "Ultra", serial: "4C530001230101117392"}
 	for _, c := range []struct {
-		serial, id string
-		want       bool
+		disk identity
+		id   string
+		want claim
 	}{
-		{"S4EVNX0M", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", true},
-		{"AA 11", "/dev/disk/by-id/usb-Stick_AA_11-0:0", true},
-		{"S4EVNX0M", "/dev/disk/by-id/nvme-Other", false},
-		{"NV001", "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_NV001_1", true},
-		{"NV001", "/dev/disk/by-id/nvme-QEMU_NVMe_Ctrl_NV001-part2", true},
-		// A part of the name is not the serial number.
-		{"Samsung", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", false},
-		{"NX0M", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", false},
-		{"S4EVNX0", "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", false},
-		{"", "/dev/disk/by-id/nvme-Other", false},
+		{samsung, "/dev/disk/by-id/nvme-Samsung_SSD_970_S4EVNX0M", itself},
+		{samsung, "nvme-Samsung_SSD_970_S4EVNX0M_1", itself},
+		{samsung, "nvme-Samsung_SSD_970_S4EVNX0M-part2", itself},
+		{samsung, "nvme-eui.0025385b71b0a1b2", itself},
+		{samsung, "nvme-Samsung_SSD_970_S4EVNX0M_2", stranger}, // the drive's other namespace
+		{samsung, "nvme-Samsung_SSD_980_S4EVNX0M", renamed},
+		{samsung, "ata-Samsung_SSD_970_S4EVNX0M", stranger}, // another bus
+		{samsung, "nvme-Samsung_SSD_970_XS4EVNX0M", stranger},
+		{samsung, "nvme-Other", stranger},
+		{seagate, "ata-ST4000VN008-2DR166_ZGY0A1B2", itself}, // the kernel's model is cut
+		{seagate, "ata-ST2000VN004_ZGY0A1B2", renamed},
+		{seagate, "wwn-0x5000c500a1b2c3d4", itself},
+		{seagate, "scsi-35000c500a1b2c3d4", itself},
+		{seagate, "scsi-SATA_ST4000VN008-2DR1_ZGY0A1B2", itself},
+		{seagate, "wwn-0x5000c500a1b2c3d5", stranger},
+		{seagate, "usb-ST4000VN008-2DR1_ZGY0A1B2-0:0", stranger},
+		{stick, "usb-SanDisk_Ultra_4C530001230101117392-0:0", itself},
+		{stick, "ata-SanDisk_Ultra_4C530001230101117392", renamed}, // an enclosure
+		{identity{bus: virtio, serial: "os"}, "virtio-os", itself},
+		{identity{bus: virtio, serial: "s"}, "virtio-os", stranger},
+		{identity{bus: mmc, model: "BJTD4R", serial: "0x1a2b3c4d"}, "mmc-BJTD4R_0x1a2b3c4d", itself},
+		// A serial number that is a name's tail, by accident or on purpose.
+		{identity{bus: usb, vendor: "A", model: "B", serial: "0:0"}, "usb-SanDisk_Ultra_4C53-0:0", stranger},
+		{identity{bus: nvme, model: "X", serial: "part2"}, "nvme-Samsung_SSD_970_S4EVNX0M-part2", stranger},
+		{identity{bus: nvme, model: "X", serial: "1"}, "nvme-Samsung_SSD_970_S4EVNX0M_1", stranger},
+		{identity{bus: nvme, model: "X", serial: "NX0M"}, "nvme-Samsung_SSD_970_S4EVNX0M", stranger},
+		{identity{bus: usb, vendor: "ATA", model: "ST4000VN008-2DR166", serial: "1"}, "ata-ST4000VN008-2DR166_1", stranger},
+		{identity{bus: nvme}, "nvme-Other", stranger},
+		{identity{}, "", stranger},
 	} {
-		if got := (device{serial: c.serial}).isOf(c.id); got != c.want {
-			t.Errorf("serial %q of %q: %v, want %v", c.serial, c.id, got, c.want)
+		if got := c.disk.claims(boot.Volume{DiskID: c.id}); got != c.want {
+			t.Errorf("%+v is %q: %v, want %v", c.disk, c.id, got, c.want)
+		}
+	}
+	enclosed := identity{bus: usb, vendor: "JMicron", model: "Tech", serial: "0123456789AB"}
+	for _, behindUSB := range []bool{false, true} {
+		want := stranger
+		if behindUSB {
+			want = renamed
+		}
+		if got := enclosed.claims(boot.Volume{DiskID: "ata-ST4000VN008-2DR166_ZGY0A1B2", USB: behindUSB}); got != want {
+			t.Errorf("in an enclosure, USB %v: %v, want %v", behindUSB, got, want)
 		}
 	}
 }

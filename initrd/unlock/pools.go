@@ -19,12 +19,14 @@ type member struct {
 	btrfs  superblock
 }
 
-// mountHost mounts the root, then the pools side by side.
-func mountHost(con *consoles, s *session, a arguments, report *boot.Report) error {
-	members := scanMembers(con, s)
-	if err := mountRoot(con, s.config.Root, members, a); err != nil {
-		return err
-	}
+// mountHostRoot mounts the root.
+func mountHostRoot(con *consoles, s *session, a arguments) error {
+	return mountRoot(con, s.config.Root, scanMembers(con, s, func(v *volume) bool { return v.Pool == "" }), a)
+}
+
+// mountPools mounts the pools side by side.
+func mountPools(con *consoles, s *session, report *boot.Report) {
+	members := scanMembers(con, s, func(v *volume) bool { return v.Pool != "" })
 	report.Pools = make([]boot.PoolReport, len(s.config.Pools))
 	var wait sync.WaitGroup
 	for i, p := range s.config.Pools {
@@ -32,15 +34,15 @@ func mountHost(con *consoles, s *session, a arguments, report *boot.Report) erro
 		wait.Go(guarded(con, func() { report.Pools[i] = mountPool(con, p, s, members) }))
 	}
 	wait.Wait()
-	return nil
 }
 
-// scanMembers tells the kernel of every member before anything is mounted: a
-// btrfs mounted while it knows a part of them fails, or comes up degraded.
-func scanMembers(con *consoles, s *session) []member {
+// scanMembers tells the kernel of every member before anything of them is
+// mounted: a btrfs mounted while it knows a part of them fails, or comes up
+// degraded.
+func scanMembers(con *consoles, s *session, wanted func(*volume) bool) []member {
 	var members []member
 	for _, v := range s.volumes {
-		if !v.open {
+		if !v.open || !wanted(v) {
 			continue
 		}
 		m := member{volume: v, path: "/dev/mapper/" + v.Mapping}
@@ -68,8 +70,7 @@ func mountRoot(con *consoles, root boot.Root, members []member, a arguments) err
 			continue
 		}
 		if !strings.EqualFold(m.btrfs.fsid, root.FSUUID) {
-			// There is one OS disk, and its key fitted. Booting helps more than a halt.
-			con.warn("%s holds btrfs %s, and boot.json names %s", m.volume.Mapping, m.btrfs.fsid, root.FSUUID)
+			return fmt.Errorf("%s holds btrfs %s, and this host's root is %s: it is not started; boot the live stick and run 'hvinstall --plan' to look at it", m.volume.Mapping, m.btrfs.fsid, root.FSUUID)
 		}
 		if err := mountBtrfs(m.path, newRoot, root.Subvolume, root.Options, how); err != nil {
 			return fmt.Errorf("%w; boot the live stick and look at it with 'btrfs check --readonly %s'", err, m.path)

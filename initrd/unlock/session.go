@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	"hvinstall/crypt"
 	"hvinstall/initrd/boot"
@@ -21,6 +22,7 @@ type session struct {
 	lastDisk  float64 // when the last of the plan's volumes appeared
 	lastTyped float64 // when a person last typed something
 	impatient bool    // a person said to go on without what is missing
+	proven    bool    // the root is the host's own: pools may be opened for it
 }
 
 // volume is a volume of the plan.
@@ -28,8 +30,12 @@ type volume struct {
 	boot.Volume
 	devices []device // with its UUID, in the order of their appearance
 	tried   map[trial]bool
-	busy    bool    // a key is being tried
-	stuck   float64 // when the last key at hand had failed; 0: not so
+	refused map[*key]bool // the keys that are wrong on the plan's own disk
+	agreed  string        // the device that a person said is the plan's disk under another name
+	late    bool          // the plan's disk was waited for long enough
+	on      device        // what it was opened from
+	busy    bool          // a key is being tried
+	stuck   float64       // when the last key at hand had failed; 0: not so
 	open    bool
 	by      string
 	at      float64
@@ -63,6 +69,7 @@ const (
 	askNothing    question = iota
 	askPassphrase          // none of the keys at hand opens the volumes
 	askPatience            // Enter goes on without the members that are missing
+	askDisk                // whether the only disk at hand is the OS disk under another name
 )
 
 // step is what to do now.
@@ -91,7 +98,7 @@ type attempt struct {
 func newSession(config boot.Config, now float64) *session {
 	s := &session{config: config, started: now, lastDisk: now}
 	for _, v := range config.Volumes {
-		s.volumes = append(s.volumes, &volume{Volume: v, tried: map[trial]bool{}})
+		s.volumes = append(s.volumes, &volume{Volume: v, tried: map[trial]bool{}, refused: map[*key]bool{}})
 	}
 	return s
 }
@@ -109,6 +116,7 @@ func (s *session) next(now float64) step {
 	}
 
 	for _, v := range s.volumes {
+		v.late = v.doubtful() && until(s.lastDisk+s.config.PoolWait.Std().Seconds())
 		if a, ok := s.attempt(v); ok {
 			st.attempts = append(st.attempts, a)
 		} else if s.isStuck(v) && v.stuck == 0 {
@@ -124,8 +132,13 @@ func (s *session) next(now float64) step {
 		late := until(keyWait)
 		st.noStick = late && len(s.keys) == 0
 		st.rootMissing = !present && until(max(s.lastDisk, s.started)+s.config.PoolWait.Std().Seconds())
+		doubtful := slices.ContainsFunc(s.volumes, func(v *volume) bool { return v.Pool == "" && v.late && len(v.openable()) == 0 })
 		openable := !slices.ContainsFunc(s.volumes, func(v *volume) bool { return v.Pool == "" && len(v.openable()) == 0 })
-		if s.config.FallbackToPassword && openable && (wrong || late) && !working {
+		switch {
+		case working:
+		case doubtful:
+			st.ask = askDisk
+		case s.config.FallbackToPassword && openable && (wrong || late):
 			st.ask = askPassphrase
 		}
 		return st
@@ -138,6 +151,10 @@ func (s *session) next(now float64) step {
 			rootAt = max(rootAt, v.at)
 		}
 	}
+	if !s.proven {
+		st.done = false
+		return st
+	}
 	for _, v := range s.volumes {
 		if v.open || v.busy {
 			continue
@@ -145,6 +162,8 @@ func (s *session) next(now float64) step {
 		patient := s.patient(v.Pool)
 		switch {
 		case s.impatient:
+		case v.doubtful() && !v.late:
+			st.done = false
 		case len(v.devices) == 0 && patient:
 			if !until(s.lastDisk + s.config.PatientWait.Std().Seconds()) {
 				st.done, st.ask = false, max(st.ask, askPatience)
@@ -173,19 +192,17 @@ func (s *session) next(now float64) step {
 	return st
 }
 
-// attempt is the next key to try on a volume. A passphrase is tried on the OS
-// volume first, and on the others once it, or a stick, has opened that: a wrong
-// one costs one argon2id and not one for each volume.
+// attempt is the next key to try on a volume. The pools are opened for a root
+// that is the host's own, and by what opened that: a wrong passphrase costs one
+// argon2id and not one for each volume. What is wrong on the plan's disk is
+// tried on no other.
 func (s *session) attempt(v *volume) (attempt, bool) {
-	if v.open || v.busy {
+	if v.open || v.busy || v.Pool != "" && !s.proven {
 		return attempt{}, false
 	}
 	for _, k := range s.keys {
-		if k.Passphrase && v.Pool != "" && !s.rootOpen() {
-			continue
-		}
 		for _, d := range v.openable() {
-			if !v.tried[trial{k, d.name}] {
+			if !v.tried[trial{k, d.name}] && (!v.refused[k] || d.disk.claims(v.Volume) != stranger) {
 				return attempt{v, d, k}, true
 			}
 		}
@@ -193,21 +210,49 @@ func (s *session) attempt(v *volume) (attempt, bool) {
 	return attempt{}, false
 }
 
-// openable is the devices that a key may be tried on. A copy of a disk that
-// the plan names, or a forgery of it, is none while that disk is there, whatever
-// the key does on it. Where the plan's disk is not there, its name may have
-// changed, by a firmware or an enclosure: one device with its UUID is it, of
-// several nobody knows which.
+// openable is the device that a key may be tried on, or none. A copy of the
+// plan's disk, or a forgery, is none while that is there, whatever the key does
+// on it. Another disk may be the plan's under another name, which a firmware or
+// an enclosure gave it: for a pool's volume, it is taken once the plan's disk
+// was waited for; for the OS, once a person says so. Of several nobody knows.
 func (v *volume) openable() []device {
+	plans := v.plans()
+	switch {
+	case len(plans) == 1:
+		return plans
+	case !v.doubtful():
+		return nil
+	case v.DiskID == "", v.Pool != "" && v.late, v.Pool == "" && v.agreed == v.devices[0].name:
+		return v.devices
+	}
+	return nil
+}
+
+// doubtful says that there is one device, and that it is not the plan's.
+func (v *volume) doubtful() bool { return !v.open && len(v.devices) == 1 && len(v.plans()) == 0 }
+
+// plans are the devices that are the plan's disk, by the best claim there is.
+func (v *volume) plans() []device {
+	best, plans := renamed, []device(nil)
 	for _, d := range v.devices {
-		if d.isOf(v.DiskID) {
-			return []device{d}
+		switch c := d.disk.claims(v.Volume); {
+		case c < best:
+		case c > best:
+			best, plans = c, []device{d}
+		default:
+			plans = append(plans, d)
 		}
 	}
-	if len(v.devices) > 1 {
-		return nil
+	return plans
+}
+
+// agree takes a person's word that the only disk at hand is the OS disk.
+func (s *session) agree() {
+	for _, v := range s.volumes {
+		if v.Pool == "" && v.doubtful() {
+			v.agreed, v.stuck = v.devices[0].name, 0
+		}
 	}
-	return v.devices
 }
 
 // isStuck says that there is a disk, and there are keys, and none opens it.
@@ -238,20 +283,38 @@ func (s *session) appeared(d device, now float64) (warning string) {
 		v.stuck = 0
 		s.lastDisk = now
 		if len(v.devices) > 1 {
-			names := fmt.Sprintf("two disks carry the LUKS UUID of %s (%s and %s): one is a copy; the plan's is %s", v.Mapping, v.devices[0].name, d.name, v.DiskID)
-			if len(v.openable()) == 0 {
-				return names + ", and neither is that: none is opened until one of them is pulled out"
-			}
-			return names + ": no other is opened"
+			return v.copies()
 		}
 	}
 	return ""
+}
+
+// copies tells of the devices that carry one volume's UUID.
+func (v *volume) copies() string {
+	var names []string
+	for _, d := range v.devices {
+		names = append(names, d.String())
+	}
+	text := fmt.Sprintf("%s carry the same LUKS UUID, that of %s: one is a copy or a forgery; ", strings.Join(names, " and "), v.Mapping)
+	plans := v.plans()
+	switch {
+	case v.open && (len(plans) != 1 || plans[0].name != v.on.name):
+		return text + fmt.Sprintf("it was opened from %s before the others came, and the plan's is %s: switch the machine off and pull the copy out", v.on, diskName(v.DiskID))
+	case len(plans) == 1:
+		return text + fmt.Sprintf("the plan's is %s, which is %s: no other is opened", diskName(v.DiskID), plans[0].name)
+	case len(plans) > 1:
+		return text + fmt.Sprintf("more than one calls itself %s, the plan's: none is opened until the others are pulled out", diskName(v.DiskID))
+	}
+	return text + fmt.Sprintf("none of them is %s, the plan's: none is opened until the others are pulled out", diskName(v.DiskID))
 }
 
 // vanished takes a block device that is there no longer.
 func (s *session) vanished(name string) {
 	for _, v := range s.volumes {
 		v.devices = slices.DeleteFunc(v.devices, func(d device) bool { return d.name == name })
+		if v.agreed == name {
+			v.agreed = ""
+		}
 		for t := range v.tried {
 			if t.device == name {
 				delete(v.tried, t)
@@ -279,9 +342,12 @@ func (s *session) ended(a attempt, err error, now float64) {
 	v.busy = false
 	if err != nil {
 		v.problem = err.Error()
+		if a.device.disk.claims(v.Volume) != stranger {
+			v.refused[a.key] = true
+		}
 		return
 	}
-	v.open, v.by, v.at, v.problem, v.stuck = true, a.key.Name, now, "", 0
+	v.open, v.on, v.by, v.at, v.problem, v.stuck = true, a.device, a.key.Name, now, "", 0
 	a.key.proven = true
 }
 

@@ -36,7 +36,20 @@ type play struct {
 
 func newPlay(t *testing.T, c boot.Config) *play { return &play{t, newSession(c, 2), 2} }
 
-func (p *play) disk(name, uuid string) { p.appeared(device{name: name, kind: luks, uuid: uuid}, p.now) }
+// disk lets the plan's own disk of a UUID appear.
+func (p *play) disk(name, uuid string) {
+	own := map[string]identity{
+		"u-os": {bus: nvme, model: "OS", serial: "S1"},
+		"u-1":  {bus: scsi, vendor: "ATA", model: "D", serial: "S2"},
+		"u-2":  {bus: scsi, vendor: "ATA", model: "D", serial: "S3"},
+	}
+	p.appeared(device{name: name, kind: luks, uuid: uuid, disk: own[uuid]}, p.now)
+}
+
+// other lets another disk with a UUID of the plan appear.
+func (p *play) other(name, uuid string) string {
+	return p.appeared(device{name: name, kind: luks, uuid: uuid, disk: identity{bus: usb, vendor: "Evil", model: "Stick", serial: name}}, p.now)
+}
 
 func (p *play) key(name string, typed bool) *key {
 	k := &key{Key: crypt.Key{Name: name, Secret: crypt.NewSecret([]byte(name)), Passphrase: typed}}
@@ -48,6 +61,7 @@ func (p *play) key(name string, typed bool) *key {
 func (p *play) try(opens ...*key) (n int) {
 	p.Helper()
 	for {
+		p.proven = p.rootOpen()
 		st := p.next(p.now)
 		if len(st.attempts) == 0 {
 			return n
@@ -234,10 +248,10 @@ func TestPoolThatNoKeyOpensDoesNotHoldTheHostForEver(t *testing.T) {
 // took the key that was wrong there.
 func TestCopyIsNotOpenedBesideTheOriginal(t *testing.T) {
 	p := newPlay(t, exampleHost())
-	p.appeared(device{name: "sdx1", kind: luks, uuid: "u-os", serial: "COPY"}, 2)
-	warning := p.appeared(device{name: "nvme0n1p2", kind: luks, uuid: "u-os", serial: "S1"}, 2)
-	if !strings.Contains(warning, "sdx1") || !strings.Contains(warning, "nvme0n1p2") {
-		t.Errorf("warning %q does not name both", warning)
+	p.disk("nvme0n1p2", "u-os")
+	warning := p.other("sdx1", "u-os")
+	if !strings.Contains(warning, "sdx1") || !strings.Contains(warning, "which is nvme0n1p2: no other is opened") {
+		t.Errorf("warning %q does not say which it is", warning)
 	}
 	p.key("stick", false)
 	st := p.next(2)
@@ -247,6 +261,14 @@ func TestCopyIsNotOpenedBesideTheOriginal(t *testing.T) {
 	p.try() // it does not open
 	p.key("mistyped", true)
 	p.try()
+	// The plan's disk is pulled: what was wrong on it is tried on no copy, even
+	// when a person says that this is the disk.
+	p.vanished("nvme0n1p2")
+	p.next(100)
+	p.agree()
+	if st := p.next(100); len(st.attempts) != 0 {
+		t.Errorf("attempts %+v with keys that were wrong on the plan's disk", st.attempts)
+	}
 	for trial := range p.volumes[0].tried {
 		if trial.device != "nvme0n1p2" {
 			t.Errorf("%s was tried on %s", trial.key.Name, trial.device)
@@ -254,24 +276,121 @@ func TestCopyIsNotOpenedBesideTheOriginal(t *testing.T) {
 	}
 }
 
+// TestCopyThatComesFirstIsNotOpened: a stick is ready before a disk that has
+// to start, and the init knows the copy alone for a while.
+func TestCopyThatComesFirstIsNotOpened(t *testing.T) {
+	p := newPlay(t, exampleHost())
+	p.other("sdx1", "u-os")
+	k := p.key("stick", false)
+	if st := p.next(11); len(st.attempts) != 0 || st.ask != askNothing || st.wake != 12 {
+		t.Fatalf("%+v, want to wait for the plan's disk until 12", st)
+	}
+	p.now = 11
+	p.disk("nvme0n1p2", "u-os")
+	p.try(k)
+	if !p.rootOpen() || p.volumes[0].on.name != "nvme0n1p2" {
+		t.Errorf("the root is on %q, want nvme0n1p2", p.volumes[0].on.name)
+	}
+}
+
+// TestOtherDiskIsOpenedOnceAPersonSaysSo: never unattended, for it may be a copy.
+func TestOtherDiskIsOpenedOnceAPersonSaysSo(t *testing.T) {
+	p := newPlay(t, exampleHost())
+	p.other("sdx1", "u-os")
+	k := p.key("stick", false)
+	for _, now := range []float64{12, 100, 100000} {
+		if st := p.next(now); len(st.attempts) != 0 || st.ask != askDisk {
+			t.Fatalf("at %v: %+v, want a question", now, st)
+		}
+	}
+	p.agree()
+	p.now = 100001
+	if p.try(k); !p.rootOpen() {
+		t.Error("not open although a person said so")
+	}
+	if warning := func() string { p.disk("nvme0n1p2", "u-os"); return p.volumes[0].copies() }(); !strings.Contains(warning, "was opened from sdx1") {
+		t.Errorf("%q does not tell what was opened", warning)
+	}
+
+	// The word is for that disk alone.
+	q := newPlay(t, exampleHost())
+	q.other("sdx1", "u-os")
+	q.key("stick", false)
+	q.next(12)
+	q.agree()
+	q.vanished("sdx1")
+	q.now = 13
+	q.other("sdx1", "u-os")
+	if st := q.next(100); len(st.attempts) != 0 || st.ask != askDisk {
+		t.Errorf("%+v, want to be asked again", st)
+	}
+}
+
+// TestRenamedPoolDiskIsOpenedAfterAWhile: an enclosure or a firmware changes a
+// disk's name, and nobody is there at 3 in the morning.
+func TestRenamedPoolDiskIsOpenedAfterAWhile(t *testing.T) {
+	p := newPlay(t, exampleHost())
+	p.disk("nvme0n1p2", "u-os")
+	p.disk("sda1", "u-1")
+	p.other("sdx1", "u-2")
+	k := p.key("stick", false)
+	p.try(k)
+	if st := p.next(11); st.done || p.volumes[2].open {
+		t.Errorf("done %v, open %v before the plan's disk was waited for", st.done, p.volumes[2].open)
+	}
+	p.now = 12
+	p.try(k)
+	if st := p.next(12); !st.done || !p.volumes[2].open {
+		t.Errorf("done %v, open %v; want the pool whole", st.done, p.volumes[2].open)
+	}
+}
+
+// TestPoolsWaitForTheRootsProof: keys are tried on them for nobody else.
+func TestPoolsWaitForTheRootsProof(t *testing.T) {
+	p := newPlay(t, exampleHost())
+	p.disk("nvme0n1p2", "u-os")
+	p.disk("sda1", "u-1")
+	k := p.key("stick", false)
+	st := p.next(2)
+	if len(st.attempts) != 1 || st.attempts[0].volume != p.volumes[0] {
+		t.Fatalf("attempts %+v, want the OS volume's alone", st.attempts)
+	}
+	p.began(st.attempts[0])
+	p.ended(st.attempts[0], nil, 2)
+	if st := p.next(2); len(st.attempts) != 0 || st.done {
+		t.Errorf("%+v before the root is proven", st)
+	}
+	p.proven = true
+	if st := p.next(2); len(st.attempts) != 1 || st.attempts[0].key != k {
+		t.Errorf("attempts %+v, want the pool's", st.attempts)
+	}
+}
+
 // TestOfTwoCopiesNoneIsOpened: without the plan's disk nobody knows which of
 // two is it; pulling one out answers that.
 func TestOfTwoCopiesNoneIsOpened(t *testing.T) {
 	p := newPlay(t, exampleHost())
-	p.appeared(device{name: "sdx1", kind: luks, uuid: "u-os", serial: "COPY"}, 2)
-	warning := p.appeared(device{name: "sdy1", kind: luks, uuid: "u-os", serial: "NEW"}, 2)
-	if !strings.Contains(warning, "pulled out") {
+	p.other("sdx1", "u-os")
+	if warning := p.other("sdy1", "u-os"); !strings.Contains(warning, "pulled out") {
 		t.Errorf("warning %q does not say what to do", warning)
 	}
 	p.key("stick", false)
 	for _, now := range []float64{2, 1000} {
-		if st := p.next(now); len(st.attempts) != 0 || st.ask == askPassphrase {
+		if st := p.next(now); len(st.attempts) != 0 || st.ask != askNothing {
 			t.Fatalf("%+v, want nothing tried and nothing asked", st)
 		}
 	}
-	p.vanished("sdx1")
-	if st := p.next(1000); len(st.attempts) != 1 || st.attempts[0].device.name != "sdy1" {
-		t.Errorf("attempts %+v, want one on sdy1", st.attempts)
+	p.agree()
+	if st := p.next(1000); len(st.attempts) != 0 {
+		t.Errorf("attempts %+v on one of two", st.attempts)
+	}
+	// Nor of two that both call themselves the plan's.
+	q := newPlay(t, exampleHost())
+	q.disk("nvme0n1p2", "u-os")
+	q.disk("nvme9n1p2", "u-os")
+	q.key("stick", false)
+	if st := q.next(1000); len(st.attempts) != 0 {
+		t.Errorf("attempts %+v on one of two that call themselves the plan's", st.attempts)
 	}
 }
 

@@ -3,6 +3,7 @@
 package unlock_test
 
 import (
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -26,12 +27,13 @@ func TestClonedSticksAndDecoyDisk(t *testing.T) {
 }
 
 // A disk that somebody copied by dd has the LUKS UUID of the plan's, and its key
-// opens it just as well: the plan's own is known by its serial number.
+// opens it just as well: the plan's own is known by bus, model and serial number.
+// In its place, a copy waits for a person's word.
 func TestCopyOfTheOSDisk(t *testing.T) {
 	slaves := regexp.MustCompile(`SLAVES .*cryptroot=(\w+)`)
 	t.Run("beside it", func(t *testing.T) {
 		vm := machine{config: config(), sticks: []string{"twin"}, later: []string{"stick"}}.boot(t)
-		expect(t, vm, `one is a copy`)
+		expect(t, vm, lines("one is a copy or a forgery"))
 		if err := vm.Plug("stick"); err != nil {
 			t.Fatal(err)
 		}
@@ -40,19 +42,37 @@ func TestCopyOfTheOSDisk(t *testing.T) {
 		if m := slaves.FindStringSubmatch(said); m == nil || !strings.HasPrefix(m[1], "nvme") {
 			t.Errorf("the root is on %v, want the plan's NVMe", m)
 		}
-		if warnings := strings.Join(r.Warnings, "\n"); !strings.Contains(warnings, "one is a copy") || !strings.Contains(warnings, byID(disks[0].drive)) {
+		if warnings := strings.Join(r.Warnings, "\n"); !strings.Contains(warnings, "one is a copy") || !strings.Contains(warnings, "the plan's is "+filepath.Base(byID(disks[0].drive))) {
 			t.Errorf("warnings %q do not tell of the copy and the plan's disk", r.Warnings)
 		}
 	})
 	t.Run("in its place", func(t *testing.T) {
-		vm := machine{config: config(), sticks: []string{"stick", "twin"}, without: []string{"os"}}.boot(t)
+		c := config()
+		c.PoolWait = boot.Duration(5 * time.Second)
+		vm := machine{config: c, sticks: []string{"stick", "twin"}, without: []string{"os"}}.boot(t)
+		expect(t, vm, `key stick .* is there`)
+		expect(t, vm, lines(`the OS disk nvme-QEMU_NVMe_Ctrl_NVOS is not there, and another disk carries its LUKS UUID: sd\w+ \(ata-.*HD010\)`))
+		expect(t, vm, `Type yes if that is`)
+		if err := vm.Send("no\r"); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, vm, `that was not yes`)
+		if err := vm.Send("yes\r"); err != nil {
+			t.Fatal(err)
+		}
 		said, r := booted(t, vm)
+		if warnings := strings.Join(r.Warnings, "\n"); !strings.Contains(warnings, "learns the new name") {
+			t.Errorf("warnings %q do not tell of the new name", r.Warnings)
+		}
 		wantAll(t, said, r, "stick "+stickUUID)
 		if m := slaves.FindStringSubmatch(said); m == nil || !strings.HasPrefix(m[1], "sd") {
 			t.Errorf("the root is on %v, want the copy", m)
 		}
 	})
 }
+
+// lines is an expression for words on a console, wherever their lines end.
+func lines(words string) string { return strings.ReplaceAll(words, " ", `\s+`) }
 
 // The cipher of an adopted volume is loaded although no other volume has it.
 func TestOldCipher(t *testing.T) {
