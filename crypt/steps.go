@@ -125,20 +125,41 @@ func (p Plan) KeyStep(key KeyPlan, k *Keyring, after ...string) step.Step {
 	}
 }
 
-// formerKey is the key that the stick holds under the host's former name; empty
-// where it holds none that opens a volume. The file stays: the boot entries of
-// before look for it.
+// formerKey is the key that the stick holds under another name, which the host
+// had before; empty where it holds none that opens a volume. The file stays:
+// the boot entries of before look for it. In a live system nobody says what
+// the name was, so a stick that has a keyslot is looked through.
 func (p Plan) formerKey(key KeyPlan) (Secret, error) {
+	names := []string{key.Former}
 	if !isKeyFilename(key.Former) {
-		return Secret{}, nil
+		names = nil
+		if p.hasSlot(key) {
+			var err error
+			if names, err = key.files(); err != nil {
+				return Secret{}, err
+			}
+		}
 	}
-	key.Filename = key.Former
-	found, err := key.read()
-	if err != nil || found.Empty() || p.opensAny(key, found) {
-		return found, err
+	for _, name := range names {
+		key.Filename = name
+		found, err := key.read()
+		if err != nil {
+			return Secret{}, err
+		}
+		if !found.Empty() && p.opensAny(key, found) {
+			return found, nil
+		}
+		found.Wipe()
 	}
-	found.Wipe()
 	return Secret{}, nil
+}
+
+// hasSlot reports whether some volume has a slot for the stick.
+func (p Plan) hasSlot(key KeyPlan) bool {
+	return slices.ContainsFunc(p.Volumes, func(v VolumePlan) bool {
+		header, err := ReadHeader(v.Device)
+		return err == nil && header.KeySlot(key.FSUUID) >= 0
+	})
 }
 
 func (p Plan) checkKey(key KeyPlan, k *Keyring) (step.State, string, error) {

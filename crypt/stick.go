@@ -127,6 +127,25 @@ func (k KeyPlan) read() (Secret, error) {
 	return key, err
 }
 
+// files are the names in the stick's root that can be a key's; a stick that is
+// not plugged in has none.
+func (k KeyPlan) files() ([]string, error) {
+	var names []string
+	err := k.mounted(true, func(dir string) error {
+		entries, err := os.ReadDir(dir)
+		for _, e := range entries {
+			if info, err := e.Info(); err == nil && info.Mode().IsRegular() && info.Size() == KeySize {
+				names = append(names, e.Name())
+			}
+		}
+		return err
+	})
+	if errors.Is(err, ErrNoStick) {
+		return nil, nil
+	}
+	return names, err
+}
+
 func readKeyFile(path string) (Secret, error) {
 	file, err := os.Open(path)
 	if err != nil {

@@ -62,6 +62,7 @@ func MakePlan(in Input) (Plan, []step.Refusal) {
 	p.membersAgree()
 	p.standing(wants)
 	p.dropped()
+	p.takesOver()
 	p.marks()
 	p.plan.Seed = string(p.seed)
 	return p.plan, p.refusals

@@ -112,6 +112,12 @@ type SwapPlan struct {
 	Size      uint64 `json:"size"`      // bytes
 }
 
+// Former is the host whose pools a new system takes over.
+type Former struct {
+	Host  string   `json:"host"`  // its seed
+	Pools []string `json:"pools"` // with how many disks
+}
+
 // Plan is everything that becomes of the disks.
 type Plan struct {
 	Seed        string           `json:"seed"` // of the host: what its disks' identities are derived from
@@ -119,6 +125,8 @@ type Plan struct {
 	Filesystems []FilesystemPlan `json:"filesystems"` // the OS first, then the pools in the layout's order
 	// Left is what is this host's and no longer in the layout, in words.
 	Left []string `json:"left,omitempty"`
+	// Former is set where a host is installed anew beside pools that are there.
+	Former *Former `json:"former,omitempty"`
 	// Waits is what the run leaves as it is because a disk is not there.
 	Waits []step.Refusal `json:"waits,omitempty"`
 }

@@ -123,3 +123,29 @@ func (p *planner) dropped() {
 			"from the next boot on it is neither opened nor mounted, and its exports are taken back", pool, strings.Join(pools[pool], ", ")))
 	}
 }
+
+// takesOver says which host's pools a system that is made anew gets: whoever
+// installs a machine with the disks of another in it must see that.
+func (p *planner) takesOver() {
+	if p.Layout.OS == nil || len(p.plan.Disks) == 0 || p.running() {
+		return
+	}
+	if fate := p.plan.Disks[0].Fate; fate != Create && fate != Erase {
+		return
+	}
+	kept := map[string]int{}
+	for _, dp := range p.plan.Disks {
+		if c, carries := dp.Disk.Carried(); dp.Role == RolePool && dp.Fate == Keep && carries && p.own(dp.Disk, c) {
+			kept[dp.Pool]++
+		}
+	}
+	former := Former{Host: string(p.seed)}
+	for _, pool := range p.Layout.Pools {
+		if n := kept[pool.Name]; n > 0 {
+			former.Pools = append(former.Pools, fmt.Sprintf("%s (%d disks)", pool.Name, n))
+		}
+	}
+	if len(former.Pools) > 0 {
+		p.plan.Former = &former
+	}
+}

@@ -413,6 +413,21 @@ func changedHosts(t *testing.T, machines map[string]Facts) {
 		}
 		f.Disks.Disks = append(f.Disks.Disks, d)
 	})
+	change("system-disk-new", func(f *Facts) { // the old one died; the live stick is in
+		blank := machines["hypervisor-blank"]
+		f.Live, f.LiveImage, f.Hostname, f.Seed, f.Network, f.Disks.Filesystems = true, blank.LiveImage, "live", "", blank.Network, nil
+		for i := range f.Disks.Disks {
+			d := &f.Disks.Disks[i]
+			d.Live = false
+			for j := range d.Partitions {
+				d.Partitions[j].Holders = nil
+			}
+			if d.Name == "nvme0n1" {
+				d.Signatures, d.Partitions = nil, nil
+			}
+		}
+		f.Disks.Disks = append(f.Disks.Disks, blank.Disks.Disks[len(blank.Disks.Disks)-1])
+	})
 	change("member-missing", func(f *Facts) {
 		f.Disks.Disks = slices.DeleteFunc(f.Disks.Disks, func(d disk.Disk) bool { return d.Name == "sdb" })
 		for i, fs := range f.Disks.Filesystems {

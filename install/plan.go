@@ -87,9 +87,15 @@ func Make(in Input) Plan {
 		p.Refusals = nil
 	}
 	p.Waits = p.Disk.Waits
-	if p.Has(PartOS) && p.volumeAway() {
-		p.waits("system", "its settings and boot files are left as they are: a boot entry written now would not know the disk that is missing", "it goes on once the disk is back, or another is named in its place")
-	} else if p.Has(PartOS) {
+	const back = "it goes on once the disk is back, or another is named in its place"
+	switch away := p.volumeAway(); {
+	case !p.Has(PartOS):
+	case away && p.isNixOS():
+		p.waits("system", "it is left as it is: built now, it would not know the disk that is missing", back)
+	case away:
+		p.system(in)
+		p.waits("boot files", "they are left as they are, while accounts and settings go on: a boot entry written now would not know the disk that is missing", back)
+	default:
 		p.system(in)
 	}
 	if p.Has(PartNet) {

@@ -25,7 +25,7 @@ func (p *Plan) system(in Input) {
 		return // without its disks, a system has nowhere to go
 	}
 	config, err := p.BootConfig().JSON()
-	if err != nil {
+	if err != nil && !p.volumeAway() { // else it is not written
 		p.refuse("boot-config", l.Hostname, err.Error(), "")
 		return
 	}

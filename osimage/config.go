@@ -224,11 +224,16 @@ func (p Plan) unitEdits() []edit {
 const PublicLayout = "/etc/hvinstall/layout.public.yaml"
 
 // ownEdits are the files by which the host knows its plan.
-func (p Plan) ownEdits() []edit {
-	return []edit{
+func (p Plan) ownEdits(keepBoot bool) []edit {
+	edits := []edit{
 		whole("/etc/hvinstall/layout.yaml", 0o600, string(p.layout)),
 		whole(PublicLayout, 0o644, "# layout.yaml without its secrets, for 'hvinstall status' without root. Edit layout.yaml.\n"+string(configs.Public(p.layout))),
+	}
+	if keepBoot {
+		return edits
+	}
+	return append(edits,
 		whole("/etc/hvinstall/boot.json", 0o600, string(p.bootConfig)),
 		whole(bootSettingsPath, 0o644, p.bootSettings().json()),
-	}
+	)
 }

@@ -13,6 +13,8 @@ type Env struct {
 	// After are steps of others that come before anything is written below
 	// Root: the mounts.
 	After []string
+	// KeepBoot leaves the boot entries, and what they are made from, as they are.
+	KeepBoot bool
 	// Initrd builds the initramfs of the kernel version from the system at
 	// root into the file output.
 	Initrd func(ctx context.Context, root, version, output string) error
@@ -24,7 +26,8 @@ func Programs() []string {
 }
 
 // Steps makes the system what the plan says, in this order. The last one,
-// BootStep, is to come after everything else of an installation.
+// BootStep (not there with KeepBoot), is to come after everything else of an
+// installation.
 func (p Plan) Steps(env Env) []step.Step {
 	image := p.unpackStep(env, env.After)
 	unpacked := []string{image.ID}
@@ -40,10 +43,13 @@ func (p Plan) Steps(env Env) []step.Step {
 		p.mountPointsStep(env, unpacked),
 		editStep(env.Root, "os/units", "write the scrub timers", unpacked, p.unitEdits()...),
 		binaryStep(env, unpacked),
-		editStep(env.Root, "os/plan", "keep the plan on the host", unpacked, p.ownEdits()...),
+		editStep(env.Root, "os/plan", "keep the plan on the host", unpacked, p.ownEdits(env.KeepBoot)...),
 		sshStep(env, unpacked),
 		silentStep(env, unpacked),
 		p.servicesStep(env, []string{"os/units", "os/ssh", "os/silent"}),
+	}
+	if env.KeepBoot {
+		return steps
 	}
 	var all []string
 	for _, s := range steps {

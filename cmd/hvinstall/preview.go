@@ -45,6 +45,7 @@ func (p preview) write(w io.Writer, todo func(io.Writer)) {
 		todo(&text)
 	}
 	if plan.Has(install.PartDisks) || plan.Has(install.PartOS) {
+		p.reinstall()
 		p.disks()
 		p.system()
 		p.pools()
@@ -588,6 +589,18 @@ func vmWords(vm configs.VM) string {
 		words = append(words, quantity(n, "USB device"))
 	}
 	return strings.Join(words, ", ")
+}
+
+// reinstall stands before all disks: the pools are a host's that was there before.
+func (p preview) reinstall() {
+	former := p.plan.Disk.Former
+	if former == nil || len(p.plan.Refusals) > 0 {
+		return
+	}
+	p.heading("INSTALLS A HOST ANEW")
+	p.painted("pools of", former.Host+": "+strings.Join(former.Pools, ", "), p.warn)
+	p.row("", "They are taken over as they are, with their passphrase; nothing on them is erased. Only the system is made anew.")
+	p.row("", "If they are another machine's, which needs them: stop here, and give them back.")
 }
 
 func (p preview) warnings() {

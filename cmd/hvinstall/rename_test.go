@@ -177,7 +177,7 @@ func TestRestGoesOn(t *testing.T) {
 		t.Fatalf("refusals %v, waits %v; want none and 2", plan.Refusals, plan.Waits)
 	}
 	for id, want := range map[string]bool{
-		"disk/btrfs/bulk": false, "disk/mount/mnt/bulk": false, "disk/join/": false, "disk/table/bulk-2": false, "crypt/format/crypt-bulk-2": false, "os/": false,
+		"disk/btrfs/bulk": false, "disk/mount/mnt/bulk": false, "disk/join/": false, "disk/table/bulk-2": false, "crypt/format/crypt-bulk-2": false, "os/boot": false, "os/users": true, "os/plan": true,
 		"disk/btrfs/vmstore": true, "nfs/directory/mnt/bulk/apps-vm": true, "nfs/exports": true, "vm": true,
 	} {
 		if got := has(plan, id); got != want {
