@@ -162,13 +162,17 @@ func TestInnerDiskHostRenamed(t *testing.T) {
 	first := newHouse(t, smallHost)
 	first.must(childCost + "=1")
 	before := first.identities()
-	renamed := strings.Replace(smallHost, "hostname: small", "hostname: other", 1)
-	again := newHouse(t, strings.Replace(renamed, "encryption:\n", "encryption:\n  key_filename: small\n", 1))
+	again := newHouse(t, strings.Replace(smallHost, "hostname: small", "hostname: other", 1))
 	if r := again.must(childCost + "=1"); strings.Contains(r.events, "refused ") {
 		t.Errorf("the host renamed: %s", r.events)
 	}
 	if after := again.identities(); after != before {
 		t.Errorf("what the disks carry has changed:\n%s\nbefore:\n%s", after, before)
+	}
+	// The key file has the new name, too, and is the key that it was.
+	real := strings.TrimSpace(sh(t, "readlink -f %s", secondStick))
+	if was, is := mtype(t, real, "small"), mtype(t, real, "other"); len(was) != 4096 || was != is {
+		t.Errorf("the stick's keys have %d and %d bytes, want the same 4096", len(was), len(is))
 	}
 	again.judge()
 }
