@@ -11,10 +11,31 @@ var systemAccounts = []string{
 	"root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup",
 	"list", "irc", "nobody", "messagebus", "sshd", "polkitd", "tss", "libvirt-qemu", "libvirt-dnsmasq", "libvirtdbus",
 	"qemu", "swtpm", "statd", "dnsmasq", "rpc", "chrony", "ntp", "nixbld",
+	// Of Debian's other packages (Debian's wiki, "SystemGroups"; their postinst).
+	"avahi", "avahi-autoipd", "colord", "Debian-exim", "debian-tor", "dhcpcd", "fwupd-refresh", "geoclue", "gnats", "kernoops",
+	"lldpd", "mosquitto", "mysql", "node-exporter", "nslcd", "nginx", "ntpsec", "nut", "openvpn", "postfix", "postgres",
+	"prometheus", "radvd", "redis", "rtkit", "saned", "speech-dispatcher", "sssd", "stunnel4", "syslog", "tcpdump",
+	"telegraf", "usbmux", "uuidd", "whoopsie",
+	// Of NixOS (nixos/modules/misc/ids.nix).
+	"wwwrun", "qemu-libvirtd", "unscd", "rpcuser", "nm-openvpn", "nm-iodine", "dhcpd", "kea", "unbound", "named",
 }
 
+// systemGroups are base-passwd's and other packages': an account of such a name
+// would get that group as its own.
+var systemGroups = []string{
+	"adm", "tty", "disk", "kmem", "dialout", "fax", "voice", "cdrom", "floppy", "tape", "sudo", "audio", "dip", "operator",
+	"src", "shadow", "utmp", "video", "sasl", "plugdev", "staff", "users", "nogroup", "input", "sgx", "kvm", "render",
+	"crontab", "netdev", "ssh", "wheel", "libvirt", "libvirtd", "docker", "lxd", "incus-admin", "keys",
+}
+
+// isSystemAccount knows them by name: the layout is read where the system is not
+// there yet. What the system has besides is refused by its number, see osimage.
 func isSystemAccount(name string) bool {
-	return slices.Contains(systemAccounts, name) || strings.HasPrefix(name, "_") || strings.HasPrefix(name, "systemd-")
+	if number, is := strings.CutPrefix(name, "nixbld"); is && strings.Trim(number, "0123456789") == "" {
+		return true
+	}
+	return slices.Contains(systemAccounts, name) || slices.Contains(systemGroups, name) || strings.HasPrefix(name, "_") || strings.HasPrefix(name, "systemd-") ||
+		strings.HasPrefix(name, "libvirt-") || strings.HasPrefix(name, "debian-")
 }
 
 func (c *checker) validateUsers() {

@@ -22,7 +22,8 @@ const (
 )
 
 // livingHost is a system whose accounts belong to who runs the test, so that
-// no root is needed to give them files.
+// no root is needed to give them files. Root is nobody's account: there they
+// have a number of people's.
 type livingHost struct {
 	t    *testing.T
 	root string
@@ -33,7 +34,7 @@ func newLivingHost(t *testing.T) livingHost {
 	h := livingHost{t, t.TempDir()}
 	var passwd, shadow, group, gshadow strings.Builder
 	for _, name := range []string{"ann", "bob"} {
-		fmt.Fprintf(&passwd, "%s:x:%d:%d::/home/%s:/bin/bash\n", name, os.Getuid(), os.Getgid(), name)
+		fmt.Fprintf(&passwd, "%s:x:%d:%d::/home/%s:/bin/bash\n", name, livingID(os.Getuid()), livingID(os.Getgid()), name)
 		fmt.Fprintf(&shadow, "%s:!:20000:0:99999:7:::\n", name)
 	}
 	for i, name := range []string{"sudo", "libvirt", "kvm", "docker", "adm"} {
@@ -46,6 +47,13 @@ func newLivingHost(t *testing.T) livingHost {
 	return h
 }
 
+func livingID(id int) int {
+	if id == 0 {
+		return firstID
+	}
+	return id
+}
+
 func (h livingHost) put(name, text string) {
 	h.t.Helper()
 	path := filepath.Join(h.root, name)
@@ -54,6 +62,11 @@ func (h livingHost) put(name, text string) {
 	}
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
+	}
+	for ; strings.HasPrefix(name, "home/") && os.Getuid() == 0; name = filepath.Dir(name) {
+		if err := os.Lchown(filepath.Join(h.root, name), firstID, livingID(os.Getgid())); err != nil {
+			h.t.Fatal(err)
+		}
 	}
 }
 

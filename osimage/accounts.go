@@ -56,7 +56,12 @@ func (a accounts) with(users []UserPlan, given Given, now time.Time) (accounts, 
 func (e *editing) give(u UserPlan, given Given) (GivenUser, error) {
 	old := given[u.Name]
 	g := GivenUser{Made: old.Made || given == nil, Groups: u.Groups, PasswordSHA256: u.PasswordSHA256}
-	if find(e.passwd, u.Name) == nil {
+	p := find(e.passwd, u.Name)
+	if id, err := strconv.Atoi(field(p, 2)); p != nil && (err != nil || id < firstID || id > lastID) {
+		return g, fmt.Errorf("%s has the number %s in this system: it is an account of the system's own, and gets no keys, groups or password; give the person another name in users",
+			u.Name, field(p, 2))
+	}
+	if p == nil {
 		g.Made = true
 		if err := e.add(u.Name); err != nil {
 			return g, err
@@ -139,7 +144,11 @@ func (e *editing) add(name string) error {
 	}
 	gid := id
 	if g := find(e.group, name); g != nil {
-		gid, _ = strconv.Atoi(field(g, 2))
+		var err error
+		if gid, err = strconv.Atoi(field(g, 2)); err != nil || gid < firstID || gid > lastID {
+			return fmt.Errorf("there is a group %s of the number %s, which is the system's own: an account of that name would have its files; give the person another name in users",
+				name, field(g, 2))
+		}
 	} else {
 		e.addGroup(name, id)
 	}

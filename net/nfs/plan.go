@@ -121,6 +121,9 @@ func makeExport(e configs.NFSExport, lan string, pools []Pool) (Export, *step.Re
 		if err != nil {
 			return refuse(fmt.Sprintf("client %q is not a network", c), "write it in CIDR form: 192.168.1.0/24, 192.168.1.7/32 or fd00::/64")
 		}
+		if network.Addr().Is4In6() {
+			return refuse(fmt.Sprintf("client %q is an IPv4 network written as IPv6", c), "write it as IPv4: 192.168.1.0/24")
+		}
 		if name := network.Masked().String(); !slices.Contains(export.Clients, name) {
 			export.Clients = append(export.Clients, name)
 		}
@@ -189,7 +192,29 @@ func clientInWords(client string) string {
 	return client + " (A LARGE PART of the Internet)"
 }
 
+// Doors is what an export lets in that its clients and its squash do not tell.
+func (p Plan) Doors(e Export) []string {
+	var doors []string
+	for _, word := range e.Options {
+		key, value, _ := strings.Cut(word, "=")
+		if number, err := strconv.Atoi(value); (key == "anonuid" || key == "anongid") && err == nil && number == 0 {
+			doors = append(doors, word+": who is squashed is root in it")
+		}
+	}
+	for _, outer := range p.Exports {
+		if strings.HasPrefix(e.Path, strings.TrimSuffix(outer.Path, "/")+"/") {
+			doors = append(doors, "lies in "+outer.Path+", which is exported as well: to "+strings.Join(outer.ClientsInWords(), ", ")+" ("+outer.Squash+")")
+		}
+	}
+	return doors
+}
+
 func (e Export) squashInWords() string {
+	if slices.ContainsFunc(e.Options, func(o string) bool {
+		return strings.HasPrefix(o, "anonuid=0") && strings.Trim(o[len("anonuid="):], "0") == ""
+	}) {
+		return e.Squash + " with anonuid=0: who is squashed is root here"
+	}
 	switch e.Squash {
 	case "no_root_squash":
 		return "no_root_squash: a client's root is root here"
