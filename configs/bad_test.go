@@ -213,6 +213,7 @@ var badLayouts = []badLayout{
 	{"export of the pool", goodPool + "nfs_exports: {exports: [{path: /mnt/store}]}", "is the pool itself", true},
 	{"export without pools", "nfs_exports: {exports: [{path: /mnt/store/a}]}", "has no pools", true},
 	{"export twice", goodPool + "nfs_exports: {exports: [{path: /mnt/store/a}, {path: /mnt/store/a}]}", "exported already", true},
+	{"export of what holds VM disks", goodPool + "libvirt_vmstore_root: /mnt/store/a/vms\nnfs_exports: {exports: [{path: /mnt/store/a}]}", "where the VMs' disks are: a client may say", true},
 	{"export of VM disks", goodPool + "libvirt_vmstore_root: /mnt/store\nnfs_exports: {exports: [{path: /mnt/store/haos}]}", "where the VMs' disks are", true},
 	{"export with a space", goodPool + `nfs_exports: {exports: [{path: "/mnt/store/a b"}]}`, "not an absolute path", false},
 	{"exports missing", "nfs_exports: {lan_cidr: 192.168.1.0/24}", "nfs_exports lacks exports", false},

@@ -157,6 +157,8 @@ func (c *checker) validateExportPath(e *NFSExport) {
 		if below(e.Path, p.Mountpoint) {
 			if root := c.l.VMStoreRoot; below(e.Path, root) || e.Path == root {
 				c.fail(fields(&e.Path), "export a directory beside it", "%s is where the VMs' disks are", e.Path)
+			} else if below(root, e.Path) {
+				c.fail(fields(&e.Path), "export a directory beside it", "%s holds %s, where the VMs' disks are: a client may say that it is their user", e.Path, root)
 			}
 			return
 		}
