@@ -23,6 +23,7 @@ type Header struct {
 	Sector    int                     // encryption sector size, bytes
 	Offset    uint64                  // where the data begins, bytes
 	Cipher    string                  // as aes-xts-plain64
+	KeyDigest string                  // tells the volume key, see keyDigest
 	// Damaged says that one of the two copies is not valid; the other was read.
 	Damaged bool
 	// Unfinished says that bytes look like the beginning of a header and no

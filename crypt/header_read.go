@@ -160,6 +160,7 @@ func (h *Header) metadata(text []byte) error {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return err
 	}
+	h.KeyDigest = keyDigest(text)
 	h.Flags, h.Slots, h.Tokens, h.Marks = m.Config.Flags, map[int]Slot{}, map[int]Token{}, map[int]json.RawMessage{}
 	for id, s := range m.Keyslots {
 		n, err := strconv.Atoi(id)

@@ -27,6 +27,8 @@ type VolumePlan struct {
 	AllowDiscards bool   `json:"allow_discards"` // kept in the header, so that every opener applies it
 	Create        bool   `json:"create"`         // false: it exists (kept or adopted)
 	Adopted       bool   `json:"adopted,omitempty"`
+	// KeyDigest is what Header.KeyDigest has to be; empty: anything.
+	KeyDigest string `json:"-"`
 	// Mark is the token of type TokenHost that the header is to have; nil: none
 	// is written.
 	Mark json.RawMessage `json:"mark,omitempty"`

@@ -187,6 +187,10 @@ func (u *unlocker) one(ctx context.Context, i int, keys []Key) {
 		return
 	}
 	defer volume.Close()
+	if err := v.hasKeyOf(header); err != nil {
+		r.Err = err
+		return
+	}
 	for _, key := range keys {
 		for _, slot := range header.candidates(key, volume.Slots()) {
 			err := u.try(ctx, volume, device, header.Slots[slot], slot, key, v.Mapping)

@@ -16,7 +16,7 @@ import (
 
 // bootOf is the plan's way to boot, carried out at env.
 func (p Plan) bootOf(env Env) Boot {
-	return Boot{BootSettings: p.bootSettings(), Root: env.Root, Initrd: env.Initrd}
+	return Boot{BootSettings: p.bootSettings(), Root: env.Root, Initrd: env.Initrd, KeyDigest: env.KeyDigest}
 }
 
 func (p Plan) bootSettings() BootSettings {

@@ -40,6 +40,9 @@ type Boot struct {
 	BootSettings
 	Root   string // the file tree of the host
 	Initrd func(ctx context.Context, root, version, output string) error
+	// KeyDigest tells the volume key of an open mapping; what Initrd builds has
+	// that of the OS volume.
+	KeyDigest func(mapping string) (string, error)
 }
 
 // BootSettings are kept on the host for the kernel hooks, so that those need
@@ -84,14 +87,24 @@ func (b Boot) options() string {
 	return strings.Join(append([]string{"rw"}, b.KernelArgs...), " ")
 }
 
-// inputs is computed anew each time: from boot.json, the command line, the
-// kernel, its modules' index and the binary.
+// osMapping is the OS volume's.
+const osMapping = "cryptroot"
+
+// inputs is computed anew each time: from boot.json, the command line, the OS
+// volume's key, the kernel, its modules' index and the binary.
 func (b Boot) inputs(version string) (string, error) {
 	config, err := os.ReadFile(filepath.Join(b.Root, "etc/hvinstall/boot.json"))
 	if err != nil {
 		return "", err
 	}
 	parts := [][]byte{config, []byte(b.options())}
+	if b.KeyDigest != nil {
+		digest, err := b.KeyDigest(osMapping)
+		if err != nil {
+			return "", err
+		}
+		parts = append(parts, []byte(digest))
+	}
 	for _, file := range []string{b.image(version), filepath.Join(b.Root, "lib/modules", version, "modules.dep"), filepath.Join(b.Root, BinaryPath)} {
 		have, err := fingerprint(file)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"hvinstall/crypt"
 	"hvinstall/host"
 	"hvinstall/initrd"
 	"hvinstall/initrd/boot"
@@ -74,6 +75,13 @@ func buildInitrd(ctx context.Context, t terminal, o initrd.Options, live bool, c
 	plan, err := boot.Parse(data)
 	if err != nil {
 		return initrd.Image{}, err
+	}
+	for i, v := range plan.Volumes {
+		if v.Pool == "" {
+			if plan.Volumes[i].KeyDigest, err = crypt.VolumeKeyDigest(v.Mapping); err != nil {
+				return initrd.Image{}, err
+			}
+		}
 	}
 	o.Config = &plan
 	if o.Modaliases, err = initrd.Modaliases(); err != nil {

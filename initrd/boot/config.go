@@ -56,6 +56,9 @@ type Volume struct {
 	Pool    string `json:"pool,omitempty"`   // empty: the OS
 	Device  string `json:"device,omitempty"` // /dev/disk/by-partuuid/…, for people
 	USB     bool   `json:"usb,omitempty"`    // the disk is behind USB, whatever its by-id name says
+	// KeyDigest tells the volume's key by its header (crypt.Header.KeyDigest); a
+	// volume with another is not opened. The build of the initramfs adds it.
+	KeyDigest string `json:"key_digest,omitempty"`
 	// Adopted volumes were not formatted by hvinstall; their passphrase may be
 	// their own, so that one which fails elsewhere is tried on them, too.
 	Adopted bool `json:"adopted,omitempty"`

@@ -80,6 +80,9 @@ func (f *fixture) makeDisks() error {
 	if err := f.makeDisk("decoy", "99999999-aaaa-bbbb-cccc-dddddddddddd", "cryptroot", mib, other, ""); err != nil {
 		return err
 	}
+	if err := f.makeDisk("forged", luksUUID(0), "cryptroot", mib, other, ""); err != nil {
+		return err
+	}
 	if err := f.makeOld(key); err != nil {
 		return err
 	}

@@ -52,9 +52,10 @@ var sticks = []testvm.Drive{
 	{ID: "clone", Model: testvm.USB, Serial: "USB002"}, // the same VFAT serial, another key
 	{ID: "empty", Model: testvm.USB, Serial: "USB003"}, // the same VFAT serial, no key
 	{ID: "live", Model: testvm.USB, Serial: "USB004"},
-	{ID: "decoy", Model: testvm.SATA, Serial: "HD009"}, // the OS volume's LUKS label, another UUID
-	{ID: "twin", Model: testvm.SATA, Serial: "HD010"},  // a copy of the OS disk
-	{ID: "old", Model: testvm.SATA, Serial: "HD011"},   // the cipher of another time
+	{ID: "decoy", Model: testvm.SATA, Serial: "HD009"},  // the OS volume's LUKS label, another UUID
+	{ID: "twin", Model: testvm.SATA, Serial: "HD010"},   // a copy of the OS disk
+	{ID: "old", Model: testvm.SATA, Serial: "HD011"},    // the cipher of another time
+	{ID: "forged", Model: testvm.SATA, Serial: "HD012"}, // the OS volume's LUKS UUID, and the key of the stick "clone"
 }
 
 const oldUUID = "88888888-aaaa-bbbb-cccc-dddddddddddd"

@@ -148,6 +148,7 @@ func (o *opening) try(k *key, batch []attempt) {
 		volumes[i] = crypt.VolumePlan{
 			Mapping: a.volume.Mapping, Device: a.device.path(), DiskID: a.volume.DiskID,
 			Pool: a.volume.Pool, UUID: a.volume.UUID, Adopted: a.volume.Adopted,
+			KeyDigest: a.volume.KeyDigest,
 		}
 	}
 	var told sync.Map

@@ -3,12 +3,15 @@
 package unlock_test
 
 import (
+	"io"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"hvinstall/crypt"
 	"hvinstall/initrd/boot"
 )
 
@@ -49,6 +52,7 @@ func TestCopyOfTheOSDisk(t *testing.T) {
 	t.Run("in its place", func(t *testing.T) {
 		c := config()
 		c.PoolWait = boot.Duration(5 * time.Second)
+		c.Volumes[0].KeyDigest = osKeyDigest(t)
 		vm := machine{config: c, sticks: []string{"stick", "twin"}, without: []string{"os"}}.boot(t)
 		expect(t, vm, `key stick .* is there`)
 		expect(t, vm, lines(`the OS disk nvme-QEMU_NVMe_Ctrl_NVOS is not there, and another disk carries its LUKS UUID: sd\w+ \(ata-.*HD010\)`))
@@ -69,6 +73,42 @@ func TestCopyOfTheOSDisk(t *testing.T) {
 			t.Errorf("the root is on %v, want the copy", m)
 		}
 	})
+}
+
+// A prepared disk: the LUKS UUID of the OS volume, a stick with the serial number
+// of the real one, and a key that fits. Whoever says yes to it, has no key tried
+// on it, and types no passphrase into it either.
+func TestForgedOSDisk(t *testing.T) {
+	c := config()
+	c.PoolWait, c.KeyWait = boot.Duration(5*time.Second), boot.Duration(5*time.Second)
+	c.Volumes[0].KeyDigest = osKeyDigest(t)
+	vm := machine{config: c, sticks: []string{"clone", "forged"}, without: []string{"os"}}.boot(t)
+	expect(t, vm, `key stick .* is there`)
+	expect(t, vm, `Type yes if that is`)
+	if err := vm.Send("yes\r"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, vm, lines(`its volume key is not the one that this host was made with`))
+	expect(t, vm, `Passphrase for hypervisor`)
+	if err := vm.Send(passphrase + "\r"); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, vm, lines(`that passphrase opens none of the volumes`))
+}
+
+// osKeyDigest is what the initramfs of a host remembers of its OS volume.
+func osKeyDigest(t *testing.T) string {
+	t.Helper()
+	file, err := os.Open(fixed(t).path("os"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	header, err := crypt.ParseHeader(io.NewSectionReader(file, 17*mib, luksHeader))
+	if err != nil || header.KeyDigest == "" {
+		t.Fatalf("the header of the OS volume: digest %q, %v", header.KeyDigest, err)
+	}
+	return header.KeyDigest
 }
 
 // lines is an expression for words on a console, wherever their lines end.
