@@ -344,3 +344,49 @@ func FuzzJudge(f *testing.F) {
 		}
 	})
 }
+
+// FuzzHeader reads whole disks, in either copy and of either version: what is
+// read is judged, and what is judged is read again from what the judge took.
+func FuzzHeader(f *testing.F) {
+	head := headerCopyOf(realJSON)
+	f.Add(head)
+	f.Add(append(make([]byte, 0x4000), head...))
+	second := bytes.Clone(head)
+	copy(second, magicSecondary)
+	binary.BigEndian.PutUint64(second[headerOffset:], 0x4000)
+	sealHeader(second)
+	f.Add(append(make([]byte, 0x4000), second...))
+	old := make([]byte, luks1Size)
+	copy(old, magicPrimary)
+	old[7] = 1
+	f.Add(old)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) > 1<<16 {
+			return
+		}
+		// The fuzzer finds no checksum, and whoever forges a header makes it.
+		for at := 0; at+0x4000 <= len(data); at += 0x4000 {
+			sealHeader(data[at : at+0x4000])
+		}
+		disk := make([]byte, 1<<17)
+		copy(disk, data)
+		h, err := ParseHeader(bytes.NewReader(disk))
+		if err != nil {
+			return
+		}
+		h.candidates(Key{Passphrase: true}, []int{0, 1, 2})
+		h.Sticks()
+		path := filepath.Join(t.TempDir(), "disk")
+		if err := os.WriteFile(path, disk, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		volume, used, err := h.openHeader(path, len(data)%2 == 0)
+		if err != nil {
+			return
+		}
+		defer volume.Close()
+		if used.UUID != h.UUID {
+			t.Errorf("opened %q, and %q was read", used.UUID, h.UUID)
+		}
+	})
+}

@@ -1,6 +1,6 @@
 # The initramfs: guests that boot it, and how long that takes.
 
-.PHONY: test-initrd bench-boot fuzz-initrd
+.PHONY: test-initrd bench-boot fuzz-initrd fuzz-minute
 
 test-initrd: ## the initramfs of Debian's kernel, and every way a boot can go, in guests
 	go test -tags guest -count=1 -timeout 60m ./initrd/...
@@ -9,7 +9,10 @@ bench-boot: ## kernel start to switch_root against Debian's initramfs-tools; sti
 	go test -tags guest -count=1 -timeout 40m -run '^$$' -bench '^BenchmarkBoot$$' -benchtime 3x ./initrd/unlock
 
 fuzz-initrd: ## what comes from outside: LUKS headers, uevents, the command line, first sectors, keymaps
-	go test ./crypt -run '^$$' -fuzz '^FuzzJudge$$' -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s
-	for target in FuzzUevent FuzzArguments FuzzContent FuzzKeymap; do \
-		go test ./initrd/unlock -run '^$$' -fuzz "^$$target$$" -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s; \
+	for target in crypt:FuzzJudge crypt:FuzzHeader initrd/boot:FuzzConfig initrd/unlock:FuzzUevent initrd/unlock:FuzzArguments \
+			initrd/unlock:FuzzContent initrd/unlock:FuzzSuperblock initrd/unlock:FuzzKeymap; do \
+		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s || exit; \
 	done
+
+fuzz-minute: ## every fuzz target of what an enemy may write, a minute each
+	$(MAKE) --no-print-directory FUZZTIME=1m fuzz-initrd fuzz-discover

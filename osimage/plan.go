@@ -18,6 +18,7 @@ import (
 	"strings"
 
 	"hvinstall/configs"
+	"hvinstall/initrd/boot"
 	"hvinstall/step"
 )
 
@@ -131,6 +132,12 @@ func MakePlan(v Values, liveSum string) (Plan, []step.Refusal) {
 	}
 	if !slices.ContainsFunc(v.Mounts, func(m Mount) bool { return m.Target == v.ESP }) {
 		refuse("no-esp", v.ESP, "the EFI system partition is mounted nowhere", "")
+	}
+	for _, arg := range v.KernelArgs {
+		key, value, _ := strings.Cut(arg, "=")
+		if why := boot.Opens(key, value); why != "" {
+			refuse("kernel-arg", arg, "in os.kernel_args "+why+"; with it on the command line the host would open no volume", "take it out of os.kernel_args")
+		}
 	}
 	p.Users = planUsers(v)
 	if !slices.ContainsFunc(p.Users, func(u UserPlan) bool { return u.hash != "" || len(u.Keys) > 0 }) {

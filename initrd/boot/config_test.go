@@ -97,3 +97,30 @@ func TestDurationText(t *testing.T) {
 		}
 	}
 }
+
+// FuzzConfig: what is read is valid, and written it says the same.
+func FuzzConfig(f *testing.F) {
+	data, err := valid().JSON()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Add([]byte(`{"hostname":"h","key_wait":"-1s","volumes":[null]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data)
+		if err != nil {
+			return
+		}
+		text, err := c.JSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := Parse(text)
+		if err != nil {
+			t.Fatalf("%v of\n%s", err, text)
+		}
+		if second, err := again.JSON(); err != nil || string(second) != string(text) {
+			t.Errorf("%v\n%s\n%s", err, text, second)
+		}
+	})
+}

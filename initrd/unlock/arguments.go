@@ -1,8 +1,11 @@
 package unlock
 
 import (
+	"fmt"
 	"os"
 	"strings"
+
+	"hvinstall/initrd/boot"
 )
 
 // arguments are those of the kernel command line, in order.
@@ -117,4 +120,18 @@ func (a arguments) writableRoot() bool {
 		}
 	}
 	return writable
+}
+
+// judge refuses a command line that would open the host. It is asked before any
+// key is tried: systemd reads the command line by itself, later.
+func (a arguments) judge() error {
+	for _, arg := range a {
+		why := boot.Opens(arg.key, arg.value)
+		if why == "" {
+			continue
+		}
+		return fmt.Errorf("%q on the kernel command line %s, so no volume is opened; "+
+			"restart and take the menu's entry as it is; if the entry itself has the word, boot the live stick and take it out of the entry or of os.kernel_args", arg.key, why)
+	}
+	return nil
 }

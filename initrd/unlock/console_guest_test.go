@@ -130,23 +130,37 @@ func TestShell(t *testing.T) {
 	})
 }
 
-// nixInit is NixOS's init: below /nix/store, and not among those that are
-// looked for.
-const nixInit = `#!/bin/busybox sh
+// nixSystem and nixInit are the init of NixOS: below /nix/store, and not among
+// those that are looked for.
+const (
+	nixSystem = "/nix/store/0c0s-nixos-system-hypervisor-25.05/init"
+	nixInit   = `#!/bin/busybox sh
 echo "NIXOS $0"
 exec /sbin/init nixos
 `
+)
 
 // A NixOS host names its init, which is behind an absolute link, and on a
 // subvolume that the init mounts early.
 func TestNixOSInit(t *testing.T) {
 	c := config()
 	c.Root.Early = []boot.Mount{{Subvolume: "/", Mountpoint: "/nix", Options: boot.Options{"noatime"}}}
-	vm := machine{config: c, sticks: []string{"stick"}, append: "init=/system/init"}.boot(t)
-	expect(t, vm, `NIXOS /system/init`)
+	vm := machine{config: c, sticks: []string{"stick"}, append: "LD_PRELOAD=/evil.so init=" + nixSystem}.boot(t)
+	expect(t, vm, `NIXOS `+nixSystem)
 	said, r := booted(t, vm)
 	wantAll(t, said, r, "stick "+stickUUID)
 	if !strings.HasPrefix(said, "nixos") {
 		t.Errorf("the system's init got the arguments %q", said[:min(len(said), 40)])
+	}
+}
+
+// TestWordsThatOpen: a command line that would make whoever typed it root opens
+// nothing, although the stick is in.
+func TestWordsThatOpen(t *testing.T) {
+	vm := machine{config: config(), sticks: []string{"stick"}, append: "systemd.debug_shell"}.boot(t)
+	expect(t, vm, `"systemd.debug_shell" on the kernel command line`)
+	expect(t, vm, `Press Enter to restart`)
+	if said := vm.Transcript(); strings.Contains(said, "volumes open") {
+		t.Errorf("volumes were opened:\n%s", said)
 	}
 }

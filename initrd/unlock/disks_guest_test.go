@@ -120,7 +120,7 @@ func (f *fixture) makeLive(root string) error {
 // makeRoot makes the folder that becomes the root file system.
 func (f *fixture) makeRoot() (string, error) {
 	root := filepath.Join(f.dir, "root")
-	for _, dir := range []string{"bin", "sbin", "dev", "proc", "sys", "run", "mnt/vmstore", "mnt/bulk", "nix", "store/abc-nixos", "tmp"} {
+	for _, dir := range []string{"bin", "sbin", "dev", "proc", "sys", "run", "mnt/vmstore", "mnt/bulk", "nix", "store/0c0s-nixos-system-hypervisor-25.05", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return "", err
 		}
@@ -132,13 +132,13 @@ func (f *fixture) makeRoot() (string, error) {
 	for name, file := range map[string]struct {
 		data []byte
 		mode os.FileMode
-	}{"bin/busybox": {busybox, 0o755}, "sbin/init": {[]byte(rootInit), 0o755}, "store/abc-nixos/init": {[]byte(nixInit), 0o755}, "marker": {[]byte("MARKER root\n"), 0o644}} {
+	}{"bin/busybox": {busybox, 0o755}, "sbin/init": {[]byte(rootInit), 0o755}, "store/0c0s-nixos-system-hypervisor-25.05/init": {[]byte(nixInit), 0o755}, "marker": {[]byte("MARKER root\n"), 0o644}} {
 		if err := os.WriteFile(filepath.Join(root, name), file.data, file.mode); err != nil {
 			return "", err
 		}
 	}
 	// As NixOS has it: an absolute link to the system that is current.
-	if err := os.Symlink("/nix/store/abc-nixos", filepath.Join(root, "system")); err != nil {
+	if err := os.Symlink("/nix/store/0c0s-nixos-system-hypervisor-25.05", filepath.Join(root, "system")); err != nil {
 		return "", err
 	}
 	for _, link := range []string{"sh", "cat", "grep", "ls", "dmesg", "cut", "sed", "wc", "echo", "readlink", "poweroff", "tr"} {

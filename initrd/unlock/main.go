@@ -88,6 +88,9 @@ func start(con *consoles, arguments arguments, started float64) error {
 			return fmt.Errorf("%w; boot the live stick and run 'hvinstall --plan' to mend it", err)
 		}
 		con.say("hvinstall - %s - Linux %s", config.Hostname, report.Kernel)
+		if err := arguments.judge(); err != nil {
+			return err
+		}
 		con.loadKeymap(config.Keymap)
 		if err := bootHost(con, hw, config, arguments, report); err != nil {
 			return err

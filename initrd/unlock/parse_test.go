@@ -49,9 +49,41 @@ func TestParseArguments(t *testing.T) {
 	}
 }
 
+// TestJudgeArguments: a quoted word is one, as for the kernel, and the last of
+// many counts as much as the first.
+func TestJudgeArguments(t *testing.T) {
+	for line, opens := range map[string]bool{
+		`root=x rw quiet console=ttyS0`: false, `rw init=/sbin/init init=/bin/bash`: true, `rw init=/bin/bash init=/sbin/init`: true,
+		`"init=/bin/bash"`: true, `quiet "systemd.debug_shell"`: true, `rw "x=systemd.debug_shell"`: false, `-- --unit=x`: false,
+	} {
+		if err := parseArguments(line).judge(); (err != nil) != opens {
+			t.Errorf("%s: %v", line, err)
+		}
+	}
+	if got := initWords([]string{"--unit=debug-shell.service", "emergency", "--crash-shell", "single", "-x"}); strings.Join(got, " ") != "emergency single" {
+		t.Errorf("the init is given %q", got)
+	}
+	for given, want := range map[string]string{"linux": "linux", "": "linux", "vt220": "vt220", "a/../b": "linux", "x\ny": "linux"} {
+		if got := initEnvironment(given); len(got) != 2 || got[1] != "TERM="+want {
+			t.Errorf("TERM=%q: %q", given, got)
+		}
+	}
+}
+
+// FuzzArguments: whatever is judged to open nothing has no word that opens, as
+// the init itself and systemd read it.
 func FuzzArguments(f *testing.F) {
 	f.Add(`a="b c" d`)
-	f.Fuzz(func(_ *testing.T, line string) { parseArguments(line) })
+	f.Add(`rw "systemd.debug_shell" init=/bin/sh`)
+	f.Fuzz(func(t *testing.T, line string) {
+		a := parseArguments(line)
+		if a.judge() != nil {
+			return
+		}
+		if _, named := map[string]bool{"/bin/bash": true, "/bin/sh": true}[a.get("init")]; named || a.has("systemd.debug_shell") || a.has("systemd.debug-shell") {
+			t.Errorf("%q opens the host", line)
+		}
+	})
 }
 
 // luksHead and vfatHead are the first bytes of what cryptsetup and mkfs.vfat
@@ -125,6 +157,18 @@ func TestParseSuperblock(t *testing.T) {
 	if _, ok := parseSuperblock(make([]byte, 4096)); ok {
 		t.Error("zeros are taken for a btrfs")
 	}
+}
+
+func FuzzSuperblock(f *testing.F) {
+	block := make([]byte, 4096)
+	copy(block[0x40:], "_BHRfS_M")
+	f.Add(block)
+	f.Add(block[:0x100])
+	f.Fuzz(func(t *testing.T, block []byte) {
+		if sb, ok := parseSuperblock(block); ok && len(sb.fsid) != 36 {
+			t.Errorf("the UUID %q", sb.fsid)
+		}
+	})
 }
 
 func TestParseOptions(t *testing.T) {

@@ -5,15 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"hvinstall/initrd/boot"
 )
-
-// inits are tried in the kernel's own order, see init/main.c, with systemd's
-// place before it: Debian's /sbin/init leads there.
-var inits = []string{"/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/etc/init", "/bin/init"}
 
 // switchRoot gives way to the system in newRoot. It returns only when that
 // cannot be done.
@@ -59,14 +57,31 @@ func switchRoot(con *consoles, a arguments, report *boot.Report) error {
 	removeAll(int(old.Fd()), keep)
 	old.Close()
 
-	argv := append([]string{init}, os.Args[1:]...)
-	return fmt.Errorf("starting %s: %w", init, unix.Exec(init, argv, os.Environ()))
+	argv := append([]string{init}, initWords(os.Args[1:])...)
+	return fmt.Errorf("starting %s: %w", init, unix.Exec(init, argv, initEnvironment(os.Getenv("TERM"))))
+}
+
+// initWords are the words that every init takes. The kernel hands on all that it
+// does not know, and what comes after "--": "--unit=debug-shell.service".
+func initWords(given []string) []string {
+	usual := []string{"auto", "single", "s", "S", "-b", "b", "rescue", "emergency", "1", "2", "3", "4", "5"}
+	return slices.DeleteFunc(slices.Clone(given), func(word string) bool { return !slices.Contains(usual, word) })
+}
+
+// initEnvironment is what the kernel gives an init by itself. It hands on every
+// key=value of its command line that it does not know: LD_PRELOAD,
+// SYSTEMD_UNIT_PATH and SYSTEMD_PROC_CMDLINE would be obeyed.
+func initEnvironment(term string) []string {
+	if term == "" || strings.Trim(term, "abcdefghijklmnopqrstuvwxyz0123456789+-") != "" {
+		term = "linux"
+	}
+	return []string{"HOME=/", "TERM=" + term}
 }
 
 // findInit is the system's init, below newRoot: what init= names, or the first
 // of the usual ones.
 func findInit(a arguments) (string, error) {
-	candidates := inits
+	candidates := boot.Inits
 	if named := a.get("init"); named != "" {
 		candidates = []string{named}
 	}
