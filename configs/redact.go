@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -18,13 +19,73 @@ const shortestSecret = 6
 
 // Redactor takes out of a text what the layout holds and the public copy does
 // not: an error of another program may have the whole of an address in it.
-type Redactor struct{ text, json *strings.Replacer }
+type Redactor struct{ text *strings.Replacer }
 
-// Text is a text as it may be shown.
-func (r Redactor) Text(s string) string { return r.text.Replace(s) }
+// Text is a text as it may be shown. It is without the layout's secrets, and
+// without what an address may hold that no layout names, as one that a server
+// leads on to.
+func (r Redactor) Text(s string) string {
+	if r.text != nil {
+		s = r.text.Replace(s)
+	}
+	return PublicText(s)
+}
+
+var literalInJSON = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 
 // JSON is the same for the text of JSON.
-func (r Redactor) JSON(b []byte) []byte { return []byte(r.json.Replace(string(b))) }
+func (r Redactor) JSON(b []byte) []byte {
+	return literalInJSON.ReplaceAllFunc(b, func(literal []byte) []byte {
+		var text string
+		if json.Unmarshal(literal, &text) != nil {
+			return literal
+		}
+		shown := r.Text(text)
+		if shown == text {
+			return literal
+		}
+		out, err := json.Marshal(shown)
+		if err != nil {
+			return []byte(`""`)
+		}
+		return out
+	})
+}
+
+var (
+	// An escaped character, as in an address that is quoted, is a part of it.
+	urlInText = regexp.MustCompile(`[A-Za-z][A-Za-z0-9+.-]*://(?:\\.|[^\s"<>\\])+`)
+	// What net/http and net/url say of an address that has no host, as a
+	// redirect's, or that they cannot read.
+	quotedInText = regexp.MustCompile(`\b(parse|Location header|Get|Head) "((?:\\.|[^"\\])*[?#@](?:\\.|[^"\\])*)"`)
+)
+
+// PublicText is a text with the public part of every address that is in it.
+// The errors of net/http name the address that they were led to, with its query.
+func PublicText(s string) string {
+	if !strings.ContainsAny(s, "?#@") {
+		return s
+	}
+	s = quotedInText.ReplaceAllStringFunc(s, func(found string) string {
+		parts := quotedInText.FindStringSubmatch(found)
+		if shown := PublicURL(parts[2]); shown != "" {
+			return parts[1] + ` "` + shown + `"`
+		}
+		return parts[1] + " " + hiddenText
+	})
+	if !strings.Contains(s, "://") {
+		return s
+	}
+	return urlInText.ReplaceAllStringFunc(s, func(found string) string {
+		address := strings.TrimRight(found, ".,;:!?)]}'`\\\"")
+		shown := PublicURL(address)
+		if shown == "" {
+			scheme, _, _ := strings.Cut(address, "://")
+			shown = scheme + "://" + hiddenText
+		}
+		return shown + found[len(address):]
+	})
+}
 
 // Redactor is for what is shown of a run with this layout.
 func (l *Layout) Redactor() Redactor {
@@ -38,21 +99,11 @@ func (l *Layout) Redactor() Redactor {
 	}
 	// Of two that begin alike the longer one is meant.
 	slices.SortFunc(order, func(a, b string) int { return cmp.Or(len(b)-len(a), strings.Compare(a, b)) })
-	var plain, quoted []string
+	var plain []string
 	for _, secret := range order {
 		plain = append(plain, secret, secrets[secret])
-		quoted = append(quoted, inJSON(secret), inJSON(secrets[secret]))
 	}
-	return Redactor{strings.NewReplacer(plain...), strings.NewReplacer(quoted...)}
-}
-
-// inJSON is a text as encoding/json writes it, without its quotes.
-func inJSON(s string) string {
-	b, err := json.Marshal(s)
-	if err != nil {
-		return s
-	}
-	return string(b[1 : len(b)-1])
+	return Redactor{strings.NewReplacer(plain...)}
 }
 
 func collectSecrets(s shapes, v reflect.Value, secrets map[string]string) {
@@ -100,6 +151,27 @@ func collectFrom(s shapes, f field, v reflect.Value, secrets map[string]string) 
 		if u, err := url.Parse(text); err == nil && u.Host != "" {
 			secrets[u.String()], secrets[u.Redacted()] = shown, shown
 		}
+		for _, part := range addressSecrets(text) {
+			secrets[part] = hiddenText
+		}
 	default:
 	}
+}
+
+// addressSecrets are the parts of an address that its public form lacks: a
+// server or a proxy may say one of them alone.
+func addressSecrets(text string) []string {
+	at := urlInText.FindString(text)
+	u, err := url.Parse(at)
+	if at == "" || err != nil {
+		return nil
+	}
+	parts := []string{u.RawQuery, u.Fragment}
+	if password, has := u.User.Password(); has {
+		parts = append(parts, password, u.User.String())
+	}
+	for _, values := range u.Query() {
+		parts = append(parts, values...)
+	}
+	return slices.DeleteFunc(parts, func(part string) bool { return part == "" })
 }

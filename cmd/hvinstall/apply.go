@@ -169,7 +169,7 @@ func (r session) do(ctx context.Context, steps []step.Step) int {
 		Side: sideBySide, Memory: max(r.plan.Facts.Memory.Available, crypt.Argon2Memory),
 		Events: func(e step.Event) {
 			for _, text := range []*string{&e.Title, &e.Message, &e.Error} {
-				*text = step.Printable(redactor.Text(*text))
+				*text = showable(redactor.Text(*text))
 			}
 			record.event(e)
 			times.event(e)
@@ -240,7 +240,7 @@ func (r session) stopped(err error, log string) int {
 
 // public is an error's text as it may be shown.
 func (r session) public(err error) string {
-	return step.Printable(r.plan.Layout.Redactor().Text(err.Error()))
+	return showable(r.plan.Layout.Redactor().Text(err.Error()))
 }
 
 // leave is Ctrl-C at a question.

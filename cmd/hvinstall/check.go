@@ -21,7 +21,7 @@ func runCheck(_ context.Context, t terminal, args []string) int {
 	}
 	layout, err := configs.LoadFile(*plan, *vms)
 	if err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
 	fmt.Fprintf(t.out, "%s: valid; host %s, %d pools, %d VMs\n", *plan, layout.Hostname, len(layout.Pools), len(layout.VMs))

@@ -33,7 +33,7 @@ func runDiscover(ctx context.Context, t terminal, args []string) int {
 	}
 	facts, err := machineFacts(ctx, t, *path)
 	if err != nil {
-		fmt.Fprintln(t.err, "hvinstall:", err)
+		t.complain(err)
 		return exitFailed
 	}
 	switch {
@@ -45,13 +45,13 @@ func runDiscover(ctx context.Context, t terminal, args []string) int {
 		_, err = io.WriteString(t.out, install.Starter(facts))
 		// The layout goes to a file; what it is made without must still be read.
 		for _, line := range facts.Unseen() {
-			fmt.Fprintln(t.err, "hvinstall: not seen:", line)
+			t.complain("not seen: " + line)
 		}
 	default:
 		err = writeMachine(t.out, styleOf(t.out), facts)
 	}
 	if err != nil {
-		fmt.Fprintln(t.err, "hvinstall: writing:", err)
+		t.complain(fmt.Errorf("writing: %w", err))
 		return exitFailed
 	}
 	return exitDone

@@ -47,7 +47,7 @@ func greet(t terminal) {
 	if data, err := os.ReadFile(unattendedFailure); err == nil {
 		p("The unattended installation did not go through:\n")
 		for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {
-			p("  %s", line)
+			p("  %s", showable(line))
 		}
 		p("\nThe same command may be run again. The log: less %s\n", unattendedLog)
 	}

@@ -41,7 +41,7 @@ func runInitrd(ctx context.Context, t terminal, args []string) int {
 		err = host.WriteFile(*out, image.Data, 0o600)
 	}
 	if err != nil {
-		fmt.Fprintf(t.err, "hvinstall: building the initramfs: %v\n", err)
+		t.complain(fmt.Errorf("building the initramfs: %w", err))
 		return exitFailed
 	}
 	fmt.Fprintf(t.out, "%s: %.1f MB, %d modules", *out, float64(len(image.Data))/1e6, len(image.Modules))
@@ -90,7 +90,7 @@ func buildInitrd(ctx context.Context, t terminal, o initrd.Options, live bool, c
 	// A host that boots and asks with an American keyboard is better than a
 	// kernel upgrade without an initramfs.
 	if o.Keymap, err = initrd.CompileKeymap(ctx, plan.Keymap); err != nil {
-		fmt.Fprintf(t.err, "hvinstall: warning: %v; the passphrase prompt's keyboard will be us\n", err)
+		t.complain(fmt.Errorf("warning: %w; the passphrase prompt's keyboard will be us", err))
 	}
 	return initrd.Build(o)
 }

@@ -15,7 +15,6 @@ import (
 	"hvinstall/configs"
 	"hvinstall/host"
 	"hvinstall/install"
-	"hvinstall/step"
 
 	"github.com/spf13/pflag"
 )
@@ -98,7 +97,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 	}
 	layout, err := configs.LoadFile(f.plan, f.vms)
 	if err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
 	if !f.dryRun && os.Geteuid() == 0 {
@@ -106,7 +105,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		// comes before everything that is said of this machine.
 		lock, err := host.AcquireLock(filepath.Join(runFolder, "lock"))
 		if err != nil {
-			fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
+			t.complain(err)
 			var held *host.HeldError
 			if errors.As(err, &held) {
 				return exitRefused
@@ -117,7 +116,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 	}
 	facts, err := f.look(ctx, layout, only)
 	if err != nil {
-		fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
+		t.complain(layout.Redactor().Text(err.Error()))
 		if f.facts != "" {
 			return exitUsage
 		}
@@ -156,7 +155,7 @@ func (f *installFlags) show(t terminal, plan install.Plan) int {
 	if f.json {
 		text, err := json.MarshalIndent(plan, "", "  ")
 		if err != nil {
-			fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
+			t.complain(err)
 			return exitFailed
 		}
 		fmt.Fprintf(t.out, "%s\n", plan.Layout.Redactor().JSON(text))

@@ -37,7 +37,7 @@ func runKernel(ctx context.Context, t terminal, args []string) int {
 		}
 	}
 	if err != nil {
-		fmt.Fprintf(t.err, "hvinstall: kernel %s: %v\n", version, err)
+		t.complain(fmt.Errorf("kernel %s: %w", version, err))
 		return exitFailed
 	}
 	return exitDone
@@ -68,9 +68,9 @@ type plainReporter struct{ t terminal }
 func (plainReporter) Progress(int64, int64, string) {}
 
 func (p plainReporter) Log(format string, args ...any) {
-	fmt.Fprintf(p.t.out, "hvinstall: "+format+"\n", args...)
+	fmt.Fprintf(p.t.out, "hvinstall: %s\n", showable(fmt.Sprintf(format, args...)))
 }
 
 func (p plainReporter) Warn(format string, args ...any) {
-	fmt.Fprintf(p.t.err, "hvinstall: warning: "+format+"\n", args...)
+	p.t.complain(fmt.Errorf("warning: "+format, args...))
 }

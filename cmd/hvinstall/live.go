@@ -37,7 +37,7 @@ func runLive(ctx context.Context, t terminal, args []string) int {
 
 func saveLayout(t terminal, path string) int {
 	if _, err := configs.LoadFile(path, ""); err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
 	data, err := os.ReadFile(path)
@@ -45,7 +45,7 @@ func saveLayout(t terminal, path string) int {
 		err = live.Save(data)
 	}
 	if err != nil {
-		fmt.Fprintf(t.err, "hvinstall: keeping the layout: %v\n", err)
+		t.complain(fmt.Errorf("keeping the layout: %w", err))
 		return exitFailed
 	}
 	fmt.Fprintf(t.out, "kept as %s/layout.yaml; the one before is layout.yaml.old\n", live.Medium)

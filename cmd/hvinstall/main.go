@@ -15,8 +15,10 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"hvinstall/configs"
 	"hvinstall/initrd/unlock"
 	"hvinstall/install"
+	"hvinstall/step"
 	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
@@ -37,6 +39,16 @@ type terminal struct {
 	in       io.Reader
 	out, err io.Writer
 }
+
+// complain says what is wrong, in a line of its own.
+func (t terminal) complain(what any) {
+	fmt.Fprintf(t.err, "hvinstall: %s\n", showable(fmt.Sprint(what)))
+}
+
+// showable is a text from outside as a terminal, a console or a log may get it:
+// printable, and with the public part of each address. With a layout at hand its
+// own redactor comes before.
+func showable(text string) string { return step.Printable(configs.PublicText(text)) }
 
 // command is one row of the table of subcommands.
 type command struct {
@@ -99,7 +111,7 @@ func run(ctx context.Context, t terminal, args []string) int {
 
 // usageError prints what is wrong and how to get help.
 func usageError(t terminal, format string, args ...any) int {
-	fmt.Fprintf(t.err, "hvinstall: %s\n\nRun 'hvinstall --help' for the commands and flags.\n", fmt.Sprintf(format, args...))
+	fmt.Fprintf(t.err, "hvinstall: %s\n\nRun 'hvinstall --help' for the commands and flags.\n", showable(fmt.Sprintf(format, args...)))
 	return exitUsage
 }
 

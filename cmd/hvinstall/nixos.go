@@ -34,7 +34,7 @@ func runNixos(ctx context.Context, t terminal, args []string) int {
 	}
 	layout, err := configs.LoadFile(*plan, "")
 	if err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
 	if layout.OS == nil || layout.OS.NixOS == nil {
@@ -42,13 +42,13 @@ func runNixos(ctx context.Context, t terminal, args []string) int {
 	}
 	machine, err := machineFacts(ctx, t, *facts)
 	if err != nil {
-		fmt.Fprintln(t.err, "hvinstall:", err)
+		t.complain(err)
 		return exitFailed
 	}
 	p := install.Make(install.Input{Layout: layout, Facts: machine, Only: []install.Part{install.PartDisks, install.PartOS, install.PartNet}})
 	if refusals := slices.DeleteFunc(p.Refusals, needless); len(refusals) > 0 {
 		for _, r := range refusals {
-			fmt.Fprintln(t.err, "hvinstall:", r)
+			t.complain(r)
 		}
 		fmt.Fprintln(t.err, "hvinstall: nothing was written: the modules name disks by what is on them; run on the machine itself, or with --facts")
 		return exitRefused
@@ -56,11 +56,11 @@ func runNixos(ctx context.Context, t terminal, args []string) int {
 	in := p.NixOS()
 	files, err := nixosFiles(in, nixos.Flake(*form), flags.Args())
 	if err != nil {
-		fmt.Fprintln(t.err, "hvinstall:", err)
+		t.complain(err)
 		return exitUsage
 	}
 	for _, w := range nixos.Warnings(in) {
-		fmt.Fprintln(t.err, "hvinstall: warning:", w)
+		t.complain("warning: " + w)
 	}
 	return writeNixos(t, *out, files, *force)
 }
@@ -110,7 +110,7 @@ func nixosFiles(in nixos.Input, form nixos.Flake, names []string) ([]nixos.File,
 func writeNixos(t terminal, dir string, files []nixos.File, force bool) int {
 	compared, err := nixos.Compare(dir, files)
 	if err != nil {
-		fmt.Fprintln(t.err, "hvinstall:", err)
+		t.complain(err)
 		return exitFailed
 	}
 	s := styleOf(t.out)
@@ -146,7 +146,7 @@ func writeNixos(t terminal, dir string, files []nixos.File, force bool) int {
 	}
 	written, err := nixos.Write(dir, compared, force)
 	if err != nil {
-		fmt.Fprintln(t.err, "hvinstall:", err)
+		t.complain(err)
 		return exitFailed
 	}
 	if len(written) == 0 {

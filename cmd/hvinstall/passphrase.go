@@ -53,7 +53,7 @@ func (f *installFlags) passphrase(ctx context.Context, t terminal, isNew bool) (
 		if !errors.Is(err, crypt.ErrDiffer) {
 			break
 		}
-		fmt.Fprintf(t.err, "  %v; once more\n", err)
+		fmt.Fprintf(t.err, "  %s; once more\n", showable(err.Error()))
 	}
 	return crypt.Secret{}, fmt.Errorf("%w; nothing was written", err)
 }

@@ -65,7 +65,7 @@ func (p preview) write(w io.Writer, todo func(io.Writer)) {
 	if todo != nil && !p.folded() {
 		todo(&text)
 	}
-	fmt.Fprint(w, plan.Layout.Redactor().Text(text.String()))
+	fmt.Fprint(w, p.screen(plan.Layout.Redactor().Text(text.String())))
 }
 
 // folded reports whether what stays as it is takes one line a section: the host

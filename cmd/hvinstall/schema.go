@@ -20,11 +20,11 @@ func runSchema(_ context.Context, t terminal, args []string) int {
 	}
 	schema, err := configs.Schema()
 	if err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitFailed
 	}
 	if _, err := t.out.Write(schema); err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitFailed
 	}
 	return exitDone

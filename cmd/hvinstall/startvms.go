@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"hvinstall/configs"
-	"hvinstall/step"
 	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
@@ -21,21 +20,24 @@ func runStartVMs(ctx context.Context, t terminal, args []string) int {
 	}
 	layout, err := configs.LoadFile(*plan, "")
 	if err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
-	if err := vmstore.StartDefined(ctx, layout.VMPlan, warnings{t}); err != nil {
-		fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
+	if err := vmstore.StartDefined(ctx, layout.VMPlan, warnings{t, layout.Redactor()}); err != nil {
+		t.complain(layout.Redactor().Text(err.Error()))
 		return exitFailed
 	}
 	return exitDone
 }
 
 // warnings shows of a step's news what a person should read.
-type warnings struct{ t terminal }
+type warnings struct {
+	t        terminal
+	redactor configs.Redactor
+}
 
 func (w warnings) Progress(int64, int64, string) {}
 func (w warnings) Log(string, ...any)            {}
 func (w warnings) Warn(format string, args ...any) {
-	fmt.Fprintf(w.t.err, "hvinstall: "+format+"\n", args...)
+	w.t.complain(w.redactor.Text(fmt.Sprintf(format, args...)))
 }

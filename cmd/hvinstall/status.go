@@ -15,7 +15,6 @@ import (
 	"hvinstall/disk"
 	"hvinstall/install"
 	"hvinstall/osimage"
-	"hvinstall/step"
 	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
@@ -39,7 +38,7 @@ func runStatus(ctx context.Context, t terminal, args []string) int {
 		layout, err = configs.LoadFile(osimage.PublicLayout, *vms)
 	}
 	if err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
 	// It lives for a second and holds little: collecting what it drops would
@@ -48,18 +47,21 @@ func runStatus(ctx context.Context, t terminal, args []string) int {
 	debug.SetMemoryLimit(256 << 20)
 	status, err := install.ReadStatus(ctx, layout)
 	if err != nil {
-		fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
+		t.complain(err)
 		return exitFailed
 	}
 	if *asJSON {
 		encoder := json.NewEncoder(t.out)
 		encoder.SetIndent("", "  ")
 		if err := encoder.Encode(status); err != nil {
-			fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
+			t.complain(err)
 			return exitFailed
 		}
 	} else {
-		writeStatus(t.out, styleOf(t.out), status)
+		var text strings.Builder
+		s := styleOf(t.out)
+		writeStatus(&text, s, status)
+		fmt.Fprint(t.out, s.screen(layout.Redactor().Text(text.String())))
 	}
 	if *exitCode && !status.Healthy() {
 		return exitDiffers

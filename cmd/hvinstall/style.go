@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -53,13 +54,34 @@ func (s style) good(text string) string   { return s.paint("32", text) }
 func (s style) danger(text string) string { return s.paint("1;31", text) }
 func (s style) warn(text string) string   { return s.paint("33", text) }
 
+// painted is what paint writes.
+var painted = regexp.MustCompile(`\x1b\[(?:0|1|2|32|33|1;31)m`)
+
+// screen is text that is ready for the terminal, with what else the terminal
+// would obey written out: what libvirt says of a VM, and names of files, are in
+// the facts as they are.
+func (s style) screen(text string) string {
+	if !s.colour {
+		return step.Printable(text)
+	}
+	var b strings.Builder
+	at := 0
+	for _, code := range painted.FindAllStringIndex(text, -1) {
+		b.WriteString(step.Printable(text[at:code[0]]))
+		b.WriteString(text[code[0]:code[1]])
+		at = code[1]
+	}
+	b.WriteString(step.Printable(text[at:]))
+	return b.String()
+}
+
 // wrap breaks text at spaces so that no line is wider than columns, where its
 // words allow it. It stands before all that is shown of a machine and of a run,
 // and before colours.
 func wrap(text string, columns int) []string {
 	var lines []string
 	line, width := "", 0
-	for _, word := range strings.Fields(step.Printable(text)) {
+	for _, word := range strings.Fields(showable(text)) {
 		w := utf8.RuneCountInString(word)
 		if width > 0 && width+1+w > columns {
 			lines, line, width = append(lines, line), "", 0

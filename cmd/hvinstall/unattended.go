@@ -15,7 +15,6 @@ import (
 
 	"hvinstall/host"
 	"hvinstall/osimage/live"
-	"hvinstall/step"
 )
 
 const (
@@ -30,7 +29,7 @@ func runUnattended(ctx context.Context) int {
 	screen := live.Consoles()
 	log, err := os.OpenFile(unattendedLog, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 	if err != nil {
-		fmt.Fprintln(screen, "hvinstall:", err)
+		fmt.Fprintln(screen, "hvinstall:", showable(err.Error()))
 		return exitFailed
 	}
 	defer log.Close()
@@ -39,9 +38,9 @@ func runUnattended(ctx context.Context) int {
 
 	request, code, err := attempt(ctx, out)
 	if err != nil {
-		fmt.Fprintf(out, "\nhvinstall: %s\n", step.Printable(err.Error()))
-		if err := os.WriteFile(unattendedFailure, []byte(err.Error()+"\n"), 0o600); err != nil {
-			fmt.Fprintln(out, "hvinstall:", err)
+		fmt.Fprintf(out, "\nhvinstall: %s\n", showable(err.Error()))
+		if err := os.WriteFile(unattendedFailure, []byte(showable(err.Error())+"\n"), 0o600); err != nil {
+			fmt.Fprintln(out, "hvinstall:", showable(err.Error()))
 		}
 		return max(code, exitFailed)
 	}
@@ -52,7 +51,7 @@ func runUnattended(ctx context.Context) int {
 	}
 	fmt.Fprintf(out, "\nDone: %s, as hvinstall.then= asks.\n", verb)
 	if err := (host.Cmd{Argv: []string{"systemctl", verb}}).Run(ctx); err != nil {
-		fmt.Fprintln(out, "hvinstall:", err)
+		fmt.Fprintln(out, "hvinstall:", showable(err.Error()))
 		return exitFailed
 	}
 	return exitDone
@@ -67,7 +66,7 @@ func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
 	if err != nil {
 		return request, exitUsage, err
 	}
-	fmt.Fprintf(out, "\nhvinstall: unattended installation by the kernel's command line: %s\n\n", request.Plan)
+	fmt.Fprintf(out, "\nhvinstall: unattended installation by the kernel's command line: %s\n\n", showable(request.Plan))
 	plan := request.Plan
 	if request.IsURL() {
 		data, err := fetchPlan(ctx, out, plan)
@@ -171,7 +170,7 @@ func fetchPlan(ctx context.Context, out io.Writer, url string) ([]byte, error) {
 			return data, err
 		}
 		if !told {
-			fmt.Fprintf(out, "waiting for %s (%s)\n", url, step.Printable(err.Error()))
+			fmt.Fprintf(out, "waiting for %s (%s)\n", showable(url), showable(err.Error()))
 			told = true
 		}
 		select {

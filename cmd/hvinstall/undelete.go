@@ -7,7 +7,6 @@ import (
 
 	"hvinstall/configs"
 	"hvinstall/host"
-	"hvinstall/step"
 	"hvinstall/vmstore"
 
 	"github.com/spf13/pflag"
@@ -26,11 +25,11 @@ func runUndelete(ctx context.Context, t terminal, args []string) int {
 	}
 	layout, err := configs.LoadFile(*plan, *vms)
 	if err != nil {
-		fmt.Fprintln(t.err, err)
+		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
 	fail := func(err error) int {
-		fmt.Fprintf(t.err, "hvinstall: %s\n", step.Printable(err.Error()))
+		t.complain(layout.Redactor().Text(err.Error()))
 		return exitFailed
 	}
 	lock, err := host.AcquireLock(filepath.Join(runFolder, "lock"))
@@ -40,7 +39,7 @@ func runUndelete(ctx context.Context, t terminal, args []string) int {
 	defer lock.Release() //nolint:errcheck // the process ends next, and with it the lock
 	said, err := vmstore.Undelete(ctx, layout.VMPlan, flags.Arg(0))
 	for _, line := range said {
-		fmt.Fprintln(t.out, step.Printable(line))
+		fmt.Fprintln(t.out, showable(layout.Redactor().Text(line)))
 	}
 	if err != nil {
 		return fail(err)
