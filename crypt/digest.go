@@ -4,10 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // A header says which volume key is its own by a salted digest of it ("LUKS2
@@ -25,45 +26,48 @@ func (e *OtherVolumeKeyError) Error() string {
 		"it is a forgery, or was encrypted anew ('cryptsetup reencrypt'): in the second case boot the live stick and run 'hvinstall --plan'", e.Mapping, e.Device)
 }
 
-// keyDigest is the digest of the volume key in a header's JSON, as text of one
-// length; empty: there is not exactly one. A second one, of keyslots that are
-// bound to no data, would let a key of its own through.
-func keyDigest(text []byte) string {
-	var m judged
-	if json.Unmarshal(text, &m) != nil || len(m.Digests) != 1 {
+// keyDigest is the digest of the volume key among a header's digests, as text of
+// one length; empty: there is not exactly one. A second one, of keyslots that
+// are bound to no data, would let a key of its own through.
+func keyDigest(digests []byte) string {
+	var of map[string]judgedDigest
+	if json.Unmarshal(digests, &of) != nil || len(of) != 1 {
 		return ""
 	}
-	for _, d := range m.Digests {
+	for _, d := range of {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%s\x00%d\x00%s\x00%s", d.Type, d.Hash, d.Iterations, d.Salt, d.Digest))
 		return hex.EncodeToString(sum[:])
 	}
 	return ""
 }
 
-// VolumeKeyDigest is what tells the volume key of an open volume, by the header
-// of the device that it was opened from. It is empty when the mapping is not
-// there or its header is not a LUKS2 one.
-func VolumeKeyDigest(mapping string) (string, error) {
-	names, err := filepath.Glob("/sys/block/dm-*/dm/name")
+// OpenKeyDigest is Header.KeyDigest of the device that the volume is open from.
+// It is empty while the volume is closed, where its mapping's name is another
+// volume's, and where its header is not a LUKS2 one.
+func (v VolumePlan) OpenKeyDigest() (string, error) {
+	var node unix.Stat_t
+	if err := unix.Stat(v.Path(), &node); errors.Is(err, os.ErrNotExist) {
+		return "", nil
+	} else if err != nil {
+		return "", fmt.Errorf("looking below %s: %w", v.Path(), err)
+	}
+	open, err := v.isOpen()
+	var taken *MappingTakenError
+	if errors.As(err, &taken) || err == nil && !open {
+		return "", nil
+	}
 	if err != nil {
 		return "", err
 	}
-	for _, file := range names {
-		name, err := os.ReadFile(file)
-		if err != nil || strings.TrimSpace(string(name)) != mapping {
-			continue
-		}
-		below, err := os.ReadDir(filepath.Join(filepath.Dir(file), "../slaves"))
-		if err != nil || len(below) != 1 {
-			return "", err
-		}
-		header, err := ReadHeader("/dev/" + below[0].Name())
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", mapping, err)
-		}
-		return header.KeyDigest, nil
+	below, err := os.ReadDir(fmt.Sprintf("/sys/dev/block/%d:%d/slaves", unix.Major(node.Rdev), unix.Minor(node.Rdev)))
+	if err != nil || len(below) != 1 {
+		return "", err
 	}
-	return "", nil
+	header, err := ReadHeader("/dev/" + below[0].Name())
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", v.Mapping, err)
+	}
+	return header.KeyDigest, nil
 }
 
 // hasKeyOf says by the header whether this is the volume, and no other under its UUID.

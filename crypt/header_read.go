@@ -148,6 +148,7 @@ func (h *Header) metadata(text []byte) error {
 			} `json:"kdf"`
 		} `json:"keyslots"`
 		Tokens   map[string]json.RawMessage `json:"tokens"`
+		Digests  json.RawMessage            `json:"digests"`
 		Segments map[string]struct {
 			Offset     string `json:"offset"`
 			Encryption string `json:"encryption"`
@@ -160,7 +161,7 @@ func (h *Header) metadata(text []byte) error {
 	if err := json.Unmarshal(text, &m); err != nil {
 		return err
 	}
-	h.KeyDigest = keyDigest(text)
+	h.KeyDigest = keyDigest(m.Digests)
 	h.Flags, h.Slots, h.Tokens, h.Marks = m.Config.Flags, map[int]Slot{}, map[int]Token{}, map[int]json.RawMessage{}
 	for id, s := range m.Keyslots {
 		n, err := strconv.Atoi(id)

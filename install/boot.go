@@ -5,9 +5,17 @@ import (
 	"strings"
 
 	"hvinstall/configs"
+	"hvinstall/crypt"
 	"hvinstall/disk"
 	"hvinstall/initrd/boot"
 )
+
+// KeyDigest tells the key of a volume that is open on this machine, see
+// crypt.Header.KeyDigest. A mapping of the same name that is another host's
+// volume tells nothing of this one.
+func KeyDigest(v boot.Volume) (string, error) {
+	return crypt.VolumePlan{Mapping: v.Mapping, UUID: v.UUID}.OpenKeyDigest()
+}
 
 // BootConfig is what the initramfs of this host has to know: boot.json.
 func (p Plan) BootConfig() boot.Config {

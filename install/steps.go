@@ -45,7 +45,7 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 
 	var boot []step.Step
 	if p.OS != nil && p.Has(PartOS) {
-		system := p.OS.Steps(osimage.Env{Root: p.Root, Binary: env.Binary, After: mounted, Initrd: env.Initrd, KeyDigest: crypt.VolumeKeyDigest, KeepBoot: p.volumeAway()})
+		system := p.OS.Steps(osimage.Env{Root: p.Root, Binary: env.Binary, After: mounted, Initrd: env.Initrd, KeyDigest: KeyDigest, KeepBoot: p.volumeAway()})
 		last := slices.IndexFunc(system, func(s step.Step) bool { return s.ID == osimage.BootStep })
 		if last < 0 {
 			last = len(system)

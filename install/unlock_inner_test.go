@@ -66,6 +66,7 @@ func TestInnerUnlock(t *testing.T) {
 			t.Errorf("opened twice: %+v", o)
 		}
 	}
+	keyDigests(t, volumes[:2], typed(passphrase))
 	release(t)
 
 	// One is open under a name of somebody's; one's disk is not there.
@@ -87,6 +88,43 @@ func TestInnerUnlock(t *testing.T) {
 		t.Errorf("the second stick's key opened slot %d, want its own, 1", results[0].Slot)
 	}
 	sh(t, "udevadm settle; cryptsetup close mine")
+}
+
+// keyDigests holds what an initramfs remembers of two open volumes: each has its
+// own, a mapping's name alone gives none, and with the other's nothing opens.
+func keyDigests(t *testing.T, volumes []crypt.VolumePlan, keys []crypt.Key) {
+	t.Helper()
+	digest := func(v crypt.VolumePlan) string {
+		t.Helper()
+		found, err := v.OpenKeyDigest()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	a, b := volumes[0], volumes[1]
+	a.KeyDigest, b.KeyDigest = digest(a), digest(b)
+	if len(a.KeyDigest) != 64 || len(b.KeyDigest) != 64 || a.KeyDigest == b.KeyDigest {
+		t.Errorf("digests %q and %q", a.KeyDigest, b.KeyDigest)
+	}
+	foreign := a
+	foreign.UUID = b.UUID
+	if found := digest(foreign); found != "" {
+		t.Errorf("another host's volume called %s has the digest %q", a.Mapping, found)
+	}
+	release(t)
+	if found := digest(a); found != "" {
+		t.Errorf("%s is closed and has the digest %q", a.Mapping, found)
+	}
+	right := a
+	a.KeyDigest = b.KeyDigest
+	var other *crypt.OtherVolumeKeyError
+	if o := crypt.Unlock(t.Context(), []crypt.VolumePlan{a}, keys)[0]; !errors.As(o.Err, &other) {
+		t.Errorf("with another volume's digest: %+v", o)
+	}
+	if o := crypt.Unlock(t.Context(), []crypt.VolumePlan{right}, keys)[0]; o.Err != nil {
+		t.Errorf("with its own digest: %v", o.Err)
+	}
 }
 
 // TestInnerUnlockBySecondCopy: with its header's first copy gone, a volume is

@@ -13,6 +13,7 @@ import (
 	"unicode/utf16"
 
 	"hvinstall/host"
+	"hvinstall/initrd/boot"
 	"hvinstall/step"
 )
 
@@ -40,9 +41,9 @@ type Boot struct {
 	BootSettings
 	Root   string // the file tree of the host
 	Initrd func(ctx context.Context, root, version, output string) error
-	// KeyDigest tells the volume key of an open mapping; what Initrd builds has
-	// that of the OS volume.
-	KeyDigest func(mapping string) (string, error)
+	// KeyDigest tells the key of an open volume; what Initrd builds has that of
+	// the OS volume.
+	KeyDigest func(boot.Volume) (string, error)
 }
 
 // BootSettings are kept on the host for the kernel hooks, so that those need
@@ -87,9 +88,6 @@ func (b Boot) options() string {
 	return strings.Join(append([]string{"rw"}, b.KernelArgs...), " ")
 }
 
-// osMapping is the OS volume's.
-const osMapping = "cryptroot"
-
 // inputs is computed anew each time: from boot.json, the command line, the OS
 // volume's key, the kernel, its modules' index and the binary.
 func (b Boot) inputs(version string) (string, error) {
@@ -98,12 +96,15 @@ func (b Boot) inputs(version string) (string, error) {
 		return "", err
 	}
 	parts := [][]byte{config, []byte(b.options())}
-	if b.KeyDigest != nil {
-		digest, err := b.KeyDigest(osMapping)
-		if err != nil {
-			return "", err
+	// A boot.json that cannot be read has no volumes, and no entry is made from it.
+	if plan, err := boot.Parse(config); err == nil && b.KeyDigest != nil {
+		for _, v := range plan.VolumesOf("") {
+			digest, err := b.KeyDigest(v)
+			if err != nil {
+				return "", err
+			}
+			parts = append(parts, []byte(digest))
 		}
-		parts = append(parts, []byte(digest))
 	}
 	for _, file := range []string{b.image(version), filepath.Join(b.Root, "lib/modules", version, "modules.dep"), filepath.Join(b.Root, BinaryPath)} {
 		have, err := fingerprint(file)

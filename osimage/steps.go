@@ -3,6 +3,7 @@ package osimage
 import (
 	"context"
 
+	"hvinstall/initrd/boot"
 	"hvinstall/step"
 )
 
@@ -18,8 +19,8 @@ type Env struct {
 	// Initrd builds the initramfs of the kernel version from the system at
 	// root into the file output.
 	Initrd func(ctx context.Context, root, version, output string) error
-	// KeyDigest tells the volume key of an open mapping.
-	KeyDigest func(mapping string) (string, error)
+	// KeyDigest tells the key of an open volume.
+	KeyDigest func(boot.Volume) (string, error)
 }
 
 // Programs are what the steps run, all of them in the live system.

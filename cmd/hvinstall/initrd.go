@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hvinstall/crypt"
 	"hvinstall/host"
 	"hvinstall/initrd"
 	"hvinstall/initrd/boot"
+	"hvinstall/install"
 
 	"github.com/spf13/pflag"
 )
@@ -77,10 +77,11 @@ func buildInitrd(ctx context.Context, t terminal, o initrd.Options, live bool, c
 		return initrd.Image{}, err
 	}
 	for i, v := range plan.Volumes {
-		if v.Pool == "" {
-			if plan.Volumes[i].KeyDigest, err = crypt.VolumeKeyDigest(v.Mapping); err != nil {
-				return initrd.Image{}, err
-			}
+		if v.Pool != "" {
+			continue
+		}
+		if plan.Volumes[i].KeyDigest, err = install.KeyDigest(v); err != nil {
+			return initrd.Image{}, err
 		}
 	}
 	o.Config = &plan

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"os"
 
-	"hvinstall/crypt"
 	"hvinstall/host"
 	"hvinstall/initrd"
+	"hvinstall/install"
 	"hvinstall/osimage"
 
 	"github.com/spf13/pflag"
@@ -48,7 +48,7 @@ func bootOf(t terminal, root string) (osimage.Boot, error) {
 	if err != nil {
 		return osimage.Boot{}, err
 	}
-	return osimage.Boot{BootSettings: settings, Root: root, KeyDigest: crypt.VolumeKeyDigest, Initrd: func(ctx context.Context, root, version, output string) error {
+	return osimage.Boot{BootSettings: settings, Root: root, KeyDigest: install.KeyDigest, Initrd: func(ctx context.Context, root, version, output string) error {
 		// The hook must work while the package manager replaces this binary.
 		binary := root + osimage.BinaryPath
 		if _, err := os.Stat(binary); errors.Is(err, os.ErrNotExist) {
