@@ -10,8 +10,7 @@ import (
 
 // tell says what is missing, each thing once.
 func (o *opening) tell(st step) {
-	if st.noStick && len(o.config.Keys) > 0 && !o.said["no stick"] {
-		o.said["no stick"] = true
+	if st.noStick && len(o.config.Keys) > 0 && o.first("no stick") {
 		var sticks []string
 		for _, k := range o.config.Keys {
 			sticks = append(sticks, k.FSUUID)
@@ -33,8 +32,7 @@ func (o *opening) tell(st step) {
 	}
 	if st.ask == askDisk {
 		for _, v := range o.volumes {
-			if v.Pool == "" && v.doubtful() && !o.said["doubtful "+v.devices[0].name] {
-				o.said["doubtful "+v.devices[0].name] = true
+			if v.Pool == "" && v.doubtful() && o.first("doubtful "+v.devices[0].name) {
 				o.con.important("the OS disk %s is not there, and another disk carries its LUKS UUID: %s", diskName(v.DiskID), v.devices[0])
 				o.con.important("a firmware or an enclosure may have renamed it; or somebody put a copy in its place. No key was tried on it")
 			}
@@ -52,8 +50,7 @@ func (o *opening) tell(st step) {
 			if p.Degraded == boot.DegradedWait {
 				wait = o.config.PatientWait
 			}
-			if id := "member " + v.Mapping; !o.said[id] {
-				o.said[id] = true
+			if o.first("member " + v.Mapping) {
 				o.con.important("pool %s: waiting up to %v for %s", p.Name, wait, diskName(v.DiskID))
 			}
 		}

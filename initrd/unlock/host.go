@@ -71,6 +71,7 @@ func (o *opening) run(a arguments) error {
 			o.hw.loader.loadAlways() // btrfs
 			o.report.Modules = uptime()
 			if err := mountHostRoot(o.con, o.session, a); err != nil {
+				o.question(askNothing) // what is typed now is for who says what went wrong
 				return err
 			}
 			o.proven = true
@@ -354,10 +355,16 @@ func (o *opening) stick(s stickResult) {
 
 // once warns of a thing once.
 func (o *opening) once(id, format string, args ...any) {
-	if !o.said[id] {
-		o.said[id] = true
+	if o.first(id) {
 		o.con.warn(format, args...)
 	}
+}
+
+// first says whether a thing is said for the first time.
+func (o *opening) first(id string) bool {
+	said := o.said[id]
+	o.said[id] = true
+	return !said
 }
 
 // unmountWait bounds how long a stick that answers no more holds up the boot.

@@ -141,7 +141,7 @@ const shortestSerial = 6
 func (i identity) claims(v boot.Volume) claim {
 	c := i.named(v.DiskID)
 	// udev asks the disk in an enclosure for its name, the kernel the enclosure.
-	if c == stranger && v.USB && i.bus == usb && !strings.HasPrefix(filepath.Base(v.DiskID), "usb-") {
+	if c == stranger && v.USB && i.bus == usb && !strings.HasPrefix(diskName(v.DiskID), "usb-") {
 		return renamed
 	}
 	return c
@@ -149,7 +149,7 @@ func (i identity) claims(v boot.Volume) claim {
 
 // named says how far a by-id name is this disk's.
 func (i identity) named(byID string) claim {
-	prefix, words, _ := strings.Cut(part.ReplaceAllString(filepath.Base(byID), ""), "-")
+	prefix, words, _ := strings.Cut(part.ReplaceAllString(diskName(byID), ""), "-")
 	model, serial := escape(i.model), escape(i.serial)
 	ends := func(name string) bool { // with the serial number, as a word of its own
 		return serial != "" && strings.HasSuffix(name, "_"+serial)

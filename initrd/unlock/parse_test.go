@@ -224,6 +224,12 @@ func TestClaims(t *testing.T) {
 			t.Errorf("%+v is %q: %v, want %v", c.disk, c.id, got, c.want)
 		}
 	}
+	for _, text := range []string{"\x1b[2J\x9b", "a\nb", "\u202e../x", "é"} {
+		evil := identity{bus: usb, vendor: text, model: text, serial: text}
+		if name := evil.byID(); strings.Trim(name, "abcdefghijklmnopqrstuvwxyzJ0123456789_-.[") != "" {
+			t.Errorf("%q is shown as %q", text, name)
+		}
+	}
 	enclosed := identity{bus: usb, vendor: "JMicron", model: "Tech", serial: "0123456789AB"}
 	for _, behindUSB := range []bool{false, true} {
 		want := stranger
