@@ -94,22 +94,27 @@ var mountFlags = map[string]uintptr{
 	"bind": unix.MS_BIND, "sync": unix.MS_SYNCHRONOUS, "rw": 0, "defaults": 0,
 }
 
+// mountArguments are mount(2)'s flags and data for options as in fstab(5).
+func mountArguments(options []string) (flags uintptr, data string) {
+	var others []string
+	for _, o := range options {
+		if flag, known := mountFlags[o]; known {
+			flags |= flag
+		} else {
+			others = append(others, o)
+		}
+	}
+	return flags, strings.Join(others, ",")
+}
+
 // MountFS mounts source at target, which is made when it is not there.
 // Options are as in fstab(5).
 func MountFS(source, target, fstype string, options ...string) error {
 	if err := os.MkdirAll(target, 0o755); err != nil {
 		return fmt.Errorf("making the mount point: %w", err)
 	}
-	var flags uintptr
-	var data []string
-	for _, o := range options {
-		if flag, known := mountFlags[o]; known {
-			flags |= flag
-		} else {
-			data = append(data, o)
-		}
-	}
-	if err := unix.Mount(source, target, fstype, flags, strings.Join(data, ",")); err != nil {
+	flags, data := mountArguments(options)
+	if err := unix.Mount(source, target, fstype, flags, data); err != nil {
 		return fmt.Errorf("mounting %s (%s) at %s: %w", source, fstype, target, err)
 	}
 	return nil
@@ -128,15 +133,8 @@ func RemountFS(target string, options ...string) error {
 			flags |= flag
 		}
 	}
-	var data []string
-	for _, o := range options {
-		if flag, known := mountFlags[o]; known {
-			flags |= flag
-		} else {
-			data = append(data, o)
-		}
-	}
-	if err := unix.Mount("", target, "", flags, strings.Join(data, ",")); err != nil {
+	more, data := mountArguments(options)
+	if err := unix.Mount("", target, "", flags|more, data); err != nil {
 		return fmt.Errorf("mounting %s anew with other options: %w", target, err)
 	}
 	return nil

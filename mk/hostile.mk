@@ -6,17 +6,18 @@
 .PHONY: test-hostile fuzz-hostile
 
 HOSTILE := Hostile|ImagesThatNameOtherFiles|ConvertedImageReadsNothingElse|Confined|XZMemory|EndlessSums|EndlessFile|FetchRefuses|RedirectToPlainHTTP
-HOSTILE := $(HOSTILE)|Judge|ForgedHeader|TryAlwaysAnswers|WrongKeyAsksAtOnce|CopyIsNotOpenedBesideTheOriginal
-HOSTILE := $(HOSTILE)|PublicShowsNoSecret|PublicURL|PublicKey|Redactor|ShownWithoutSecrets|ShownPrintable|Printable|SecretNeverPrints|SecretsGoByDescriptor
+HOSTILE := $(HOSTILE)|Judge|ForgedHeader|TryAlwaysAnswers|WrongKeyAsksAtOnce|OtherVolumeKey|CopyIsNotOpenedBesideTheOriginal|CopyThatComesFirst|OtherDiskIsOpened|OfTwoCopies|PoolsWaitForTheRoot|Claims
+HOSTILE := $(HOSTILE)|PublicShowsNoSecret|PublicURL|PublicText|PublicKey|Redactor|ShownWithoutSecrets|ShownPrintable|Printable|SecretNeverPrints|SecretsGoByDescriptor
 HOSTILE := $(HOSTILE)|OwnedFiles|AccessIsTakenBack|BadLayouts|OwnVolumeIsNeverErased
 
 test-hostile: ## every attack on the host that must fail (root)
 	go test -count=1 -run '$(HOSTILE)' ./vmstore ./host ./crypt ./configs ./step ./osimage ./cmd/hvinstall ./initrd/unlock ./net/nfs
 	go test -tags netns -count=1 -timeout 15m ./net/filter
-	go test -tags guest -count=1 -timeout 20m -run '^(TestCopyOfTheOSDisk|TestOldCipher|TestClonedSticksAndDecoyDisk)$$' ./initrd/unlock
+	go test -tags guest -count=1 -timeout 20m -run '^(TestCopyOfTheOSDisk|TestForgedOSDisk|TestWordsThatOpen|TestOldCipher|TestClonedSticksAndDecoyDisk)$$' ./initrd/unlock
 
 fuzz-hostile: ## what comes from outside and what is written of it, a minute each
 	go test ./vmstore -run '^$$' -fuzz '^FuzzImage$$' -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s
 	go test ./net/nfs -run '^$$' -fuzz '^FuzzExports$$' -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s
+	go test ./configs -run '^$$' -fuzz '^FuzzPublicText$$' -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s
 	go test ./step -run '^$$' -fuzz '^FuzzPrintable$$' -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s
 	$(MAKE) --no-print-directory fuzz-initrd fuzz-discover fuzz-nix FUZZTIME=$${FUZZTIME:-1m}

@@ -1,6 +1,6 @@
 # The initramfs: guests that boot it, and how long that takes.
 
-.PHONY: test-initrd bench-boot fuzz-initrd fuzz-minute
+.PHONY: test-initrd bench-boot fuzz-initrd
 
 test-initrd: ## the initramfs of Debian's kernel, and every way a boot can go, in guests
 	go test -tags guest -count=1 -timeout 60m ./initrd/...
@@ -13,6 +13,3 @@ fuzz-initrd: ## what comes from outside: LUKS headers, uevents, the command line
 			initrd/unlock:FuzzContent initrd/unlock:FuzzSuperblock initrd/unlock:FuzzKeymap; do \
 		go test ./$${target%%:*} -run '^$$' -fuzz "^$${target#*:}$$" -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s || exit; \
 	done
-
-fuzz-minute: ## every fuzz target of what an enemy may write, a minute each
-	$(MAKE) --no-print-directory FUZZTIME=1m fuzz-initrd fuzz-discover

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"hvinstall/configs"
-	"hvinstall/install"
 	"hvinstall/vmstore"
 )
 
@@ -145,20 +144,7 @@ func TestStyledPreviewIsPrintable(t *testing.T) {
 
 // TestHostileVMIsPrintable: what libvirt says of VMs is in the facts as it is.
 func TestHostileVMIsPrintable(t *testing.T) {
-	layout, err := configs.LoadFile(exampleOfSpec, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.Open(filepath.Join(machines, "hypervisor-blank.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	facts, err := install.LoadFacts(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan := install.Make(install.Input{Layout: layout, Facts: facts})
+	plan := planOf(t, "hypervisor-blank")
 	if plan.VMs == nil || len(plan.VMs.VMs) == 0 {
 		t.Fatal("the plan has no VMs")
 	}

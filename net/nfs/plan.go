@@ -196,8 +196,7 @@ func clientInWords(client string) string {
 func (p Plan) Doors(e Export) []string {
 	var doors []string
 	for _, word := range e.Options {
-		key, value, _ := strings.Cut(word, "=")
-		if number, err := strconv.Atoi(value); (key == "anonuid" || key == "anongid") && err == nil && number == 0 {
+		if isZero(word, "anonuid") || isZero(word, "anongid") {
 			doors = append(doors, word+": who is squashed is root in it")
 		}
 	}
@@ -209,10 +208,15 @@ func (p Plan) Doors(e Export) []string {
 	return doors
 }
 
+// isZero says whether an option is key=0, however the 0 is written.
+func isZero(option, key string) bool {
+	name, value, _ := strings.Cut(option, "=")
+	number, err := strconv.Atoi(value)
+	return name == key && err == nil && number == 0
+}
+
 func (e Export) squashInWords() string {
-	if slices.ContainsFunc(e.Options, func(o string) bool {
-		return strings.HasPrefix(o, "anonuid=0") && strings.Trim(o[len("anonuid="):], "0") == ""
-	}) {
+	if slices.ContainsFunc(e.Options, func(o string) bool { return isZero(o, "anonuid") }) {
 		return e.Squash + " with anonuid=0: who is squashed is root here"
 	}
 	switch e.Squash {
