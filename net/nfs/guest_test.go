@@ -19,7 +19,7 @@ func TestInGuest(t *testing.T) {
 			Timeout: 15 * time.Minute,
 			Drives:  []testvm.Drive{{Model: testvm.Virtio, Serial: "POOL1", Size: 2e9}, {Model: testvm.Virtio, Serial: "SYSTEM", Size: 1e9}},
 		},
-		Programs: []string{"exportfs", "rpc.mountd", "rpc.nfsd", "mount.nfs", "mount.nfs4", "nft", "ip", "nfsconf"},
+		Programs: []string{"exportfs", "rpc.mountd", "rpc.nfsd", "mount.nfs", "mount.nfs4", "nft", "ip", "nfsconf", "systemd-escape"},
 		Modules:  []string{"nfsd", "nfs", "nfsv4", "nfsv3", "veth", "nf_tables"},
 		Files: map[string]string{
 			"etc/netconfig": "/etc/netconfig", "etc/services": "/etc/services", "etc/protocols": "/etc/protocols",
