@@ -51,9 +51,6 @@ func (p *VMPlan) applyDefaults(n *Network) {
 	}
 	for i := range p.VMs {
 		vm := &p.VMs[i]
-		if vm.Bridge == "" {
-			vm.Bridge = p.DefaultBridge
-		}
 		vm.MACAddress = strings.ToLower(vm.MACAddress)
 		for j := range vm.USBDevices {
 			u := &vm.USBDevices[j]

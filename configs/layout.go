@@ -194,14 +194,14 @@ type Libvirtd struct {
 type VM struct {
 	Name       string    `yaml:"name" doc:"the domain's name and its directory under libvirt_vmstore_root" form:"vm" example:"haos"`
 	State      string    `yaml:"state,omitempty" doc:"present, or absent: destroyed, undefined and its directory deleted" enum:"present,absent" default:"present"`
-	VCPU       int       `yaml:"vcpu,omitempty" doc:"virtual CPUs" default:"2" min:"1" max:"288"`
-	RAMMB      int       `yaml:"ram_mb,omitempty" doc:"memory in MiB" default:"2048" min:"64" max:"16777216"`
+	VCPU       int       `yaml:"vcpu,omitempty" doc:"virtual CPUs" default:"=2; of a VM that exists what it has" min:"1" max:"288" example:"2"`
+	RAMMB      int       `yaml:"ram_mb,omitempty" doc:"memory in MiB" default:"=2048; of a VM that exists what it has" min:"64" max:"16777216" example:"4096"`
 	MACAddress string    `yaml:"mac_address,omitempty" doc:"static MAC, for DHCP reservations" default:"=derived from host and name" form:"mac"`
 	DiskGB     int       `yaml:"disk_gb,omitempty" doc:"virtual disk size in GiB; only enlarges, never shrinks" default:"=the image's own; 32 for an ISO VM" min:"1" max:"65536" example:"32"`
 	DiskImage  *VMDisk   `yaml:"disk_image,omitempty" doc:"an appliance's disk; exactly one of disk_image and iso_image" example:"{url: https://example.org/haos_ova.qcow2.xz, dest: /mnt/vmstore/haos/haos.qcow2}"`
 	ISOImage   *VMISO    `yaml:"iso_image,omitempty" doc:"an installer; exactly one of disk_image and iso_image" example:"{url: https://example.org/installer.iso, dest: /mnt/vmstore/testvm/installer.iso}"`
 	USBDevices []USBHost `yaml:"usb_devices,omitempty" doc:"host USB devices handed to the VM" example:"[{vendor_id: 0x1a86, product_id: 0x7523}]"`
-	Bridge     string    `yaml:"bridge,omitempty" doc:"the bridge its NIC is plugged into" default:"=libvirt_default_bridge" form:"ifname" example:"br0"`
+	Bridge     string    `yaml:"bridge,omitempty" doc:"the bridge its NIC is plugged into" default:"=libvirt_default_bridge; of a VM made by hand what it has" form:"ifname" example:"br0"`
 	Autostart  *bool     `yaml:"autostart,omitempty" doc:"started with the host" default:"true"`
 	Running    *bool     `yaml:"running,omitempty" doc:"started by a run when it is not running" default:"true"`
 	Protected  bool      `yaml:"protected,omitempty" doc:"state absent is refused while this is true" default:"=false"`

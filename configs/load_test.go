@@ -105,7 +105,7 @@ func TestHypervisor(t *testing.T) {
 						Dest: "/mnt/vmstore/haos/haos.qcow2",
 					},
 					USBDevices: []USBHost{{"0x1a86", "0x7523"}},
-					Bridge:     "br0", Autostart: &on, Running: &on, Firmware: Firmware{UEFI: &on},
+					Autostart:  &on, Running: &on, Firmware: Firmware{UEFI: &on},
 				},
 				{
 					Name: "testvm", State: "present", VCPU: 4, RAMMB: 8192, DiskGB: 64,
@@ -115,11 +115,11 @@ func TestHypervisor(t *testing.T) {
 						Checksum:    "sha256:https://cdimage.debian.org/debian-cd/current/amd64/iso-cd/SHA256SUMS",
 						EnableMount: &on,
 					},
-					Bridge: "br0", Autostart: &off, Running: &on, Firmware: Firmware{UEFI: &on},
+					Autostart: &off, Running: &on, Firmware: Firmware{UEFI: &on},
 				},
 				{
-					Name: "myvm", State: "absent", VCPU: 2, RAMMB: 2048,
-					Bridge: "br0", Autostart: &on, Running: &on, Firmware: Firmware{UEFI: &on},
+					Name: "myvm", State: "absent",
+					Autostart: &on, Running: &on, Firmware: Firmware{UEFI: &on},
 				},
 			},
 		},

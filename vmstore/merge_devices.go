@@ -66,12 +66,16 @@ func (m *merger) interfaces() {
 		return
 	}
 	source := below(e, "source")
-	switch kind := value(e, "type"); kind {
-	case "bridge":
+	kind := value(e, "type")
+	switch {
+	case m.Bridge == "" && kind == "network":
+		m.say("nic-kept", "its NIC stays on the network %s, as the layout names no bridge for it", value(source, "network"))
+	case m.Bridge == "":
+	case kind == "bridge":
 		if source != nil && value(source, "bridge") != m.Bridge {
 			m.setAttr(source, "bridge", m.Bridge)
 		}
-	case "network":
+	case kind == "network":
 		m.setAttr(e, "type", "bridge")
 		if source == nil {
 			source = etree.NewElement("source")

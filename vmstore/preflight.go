@@ -69,8 +69,12 @@ func (p *Plan) checkHost(want configs.VMPlan, facts Facts, refuse refuser) {
 		if v.Action == Remove || v.Action == Gone {
 			continue
 		}
-		if !slices.Contains(h.Bridges, v.Spec.Bridge) {
-			refuse("bridge", v.Name, "make it, or correct bridge or libvirt_default_bridge", "there is no bridge %s", v.Spec.Bridge)
+		if v.Spec.Bridge != "" && !slices.Contains(h.Bridges, v.Spec.Bridge) {
+			hint := "make it, or correct bridge or libvirt_default_bridge"
+			if v.Adopted {
+				hint = "make it, or write in the VM's entry which bridge it shall be on"
+			}
+			refuse("bridge", v.Name, hint, "there is no bridge %s", v.Spec.Bridge)
 		}
 		p.checkFirmware(v, facts, refuse)
 		if v.Spec.TPM && facts.Libvirt.CapabilitiesKnown && !facts.Libvirt.TPM {

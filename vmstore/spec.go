@@ -1,6 +1,7 @@
 package vmstore
 
 import (
+	"cmp"
 	"path/filepath"
 
 	"hvinstall/configs"
@@ -76,13 +77,6 @@ func defaults(want configs.VMPlan) configs.VMPlan {
 	vms := make([]configs.VM, len(want.VMs))
 	for i, vm := range want.VMs {
 		or(&vm.State, "present")
-		or(&vm.Bridge, want.DefaultBridge)
-		if vm.VCPU == 0 {
-			vm.VCPU = defaultVCPU
-		}
-		if vm.RAMMB == 0 {
-			vm.RAMMB = defaultRAMMB
-		}
 		vms[i] = vm
 	}
 	want.VMs = vms
@@ -104,7 +98,8 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) 
 	dir := filepath.Join(want.VMStoreRoot, vm.Name)
 	s := Spec{
 		Name: vm.Name, UUID: UUID(hostname, vm.Name), DomainType: want.DomainType, Machine: "q35",
-		VCPU: vm.VCPU, RAMMB: vm.RAMMB, MAC: vm.MACAddress, Bridge: vm.Bridge, NICModel: "virtio",
+		VCPU: cmp.Or(vm.VCPU, defaultVCPU), RAMMB: cmp.Or(vm.RAMMB, defaultRAMMB), MAC: vm.MACAddress,
+		Bridge: cmp.Or(vm.Bridge, want.DefaultBridge), NICModel: "virtio",
 		Dir: dir, Disk: filepath.Join(dir, vm.Name+".qcow2"), DiskFormat: "qcow2", DiskKind: "file", DiskTarget: "vda", DiskBus: "virtio",
 		DiskGB:     vm.DiskGB,
 		UEFI:       isTrue(vm.Firmware.UEFI, true),
@@ -132,6 +127,9 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) 
 	}
 	if have != nil {
 		s.keep(vm, have)
+		if vm.Bridge == "" && !have.made() && !templated(want, vm) {
+			s.Bridge = have.bridge(s.MAC)
+		}
 	}
 	if s.MAC == "" {
 		s.MAC = MAC(hostname, vm.Name)
@@ -142,12 +140,38 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) 
 	return s
 }
 
+// templated says whether a template of the user's makes the definition.
+func templated(want configs.VMPlan, vm configs.VM) bool {
+	return vm.DiskImage != nil && want.DiskTemplate != "" || vm.ISOImage != nil && want.ISOTemplate != ""
+}
+
+// made says whether hvinstall made the VM, and did not take it over.
+func (d *Domain) made() bool { return d.Ours && !d.Adopted }
+
+// bridge is what the layout's NIC is plugged into: the one with this MAC, else
+// the one that is described by the layout. Empty: it is on no bridge.
+func (d *Domain) bridge(mac string) string {
+	found := ""
+	for _, nic := range d.NICs {
+		if sameMAC(nic.MAC, mac) {
+			return nic.Bridge
+		}
+		if nic.Layout {
+			found = nic.Bridge
+		}
+	}
+	return found
+}
+
 // keep takes over what an existing domain's guest depends on: the hardware that
 // it was installed on, and the disk that it starts from. A snapshot puts an
 // overlay in the disk's place; to go back to the file below it would lose all
 // that was written since.
 func (s *Spec) keep(vm configs.VM, have *Domain) {
-	made := have.Ours && !have.Adopted
+	made := have.made()
+	// What the layout leaves out is the VM's own: another number of processors
+	// or another size is not what a line that is not there asks for.
+	s.VCPU, s.RAMMB = cmp.Or(vm.VCPU, have.VCPU, defaultVCPU), cmp.Or(vm.RAMMB, have.RAMMB, defaultRAMMB)
 	s.UUID = have.UUID
 	if have.NVRAM != "" {
 		s.NVRAM = have.NVRAM

@@ -539,7 +539,7 @@ func (p preview) vm(vm vmstore.VM) {
 		return
 	case vmstore.Create, vmstore.Keep, vmstore.Change, vmstore.Adopt:
 	}
-	p.row(vm.Name, vmWords(declared))
+	p.row(vm.Name, vmWords(declared, vm.Spec))
 	switch {
 	case declared.DiskImage != nil:
 		p.fact("disk", configs.PublicURL(declared.DiskImage.URL), p.dim)
@@ -579,15 +579,17 @@ func (p preview) declared(name string) configs.VM {
 	return configs.VM{Name: name}
 }
 
-func vmWords(vm configs.VM) string {
-	words := []string{fmt.Sprintf("%d vCPU", vm.VCPU), fmt.Sprintf("%d MiB", vm.RAMMB)}
+func vmWords(vm configs.VM, spec vmstore.Spec) string {
+	words := []string{fmt.Sprintf("%d vCPU", spec.VCPU), fmt.Sprintf("%d MiB", spec.RAMMB)}
 	if vm.DiskGB > 0 {
 		words = append(words, fmt.Sprintf("%d GiB disk", vm.DiskGB))
 	}
 	if vm.MACAddress != "" {
 		words = append(words, vm.MACAddress)
 	}
-	words = append(words, "on "+vm.Bridge)
+	if spec.Bridge != "" {
+		words = append(words, "on "+spec.Bridge)
+	}
 	if n := len(vm.USBDevices); n > 0 {
 		words = append(words, quantity(n, "USB device"))
 	}
