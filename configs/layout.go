@@ -52,7 +52,7 @@ type VMPlan struct {
 	VMStoreRoot   string   `yaml:"libvirt_vmstore_root,omitempty" doc:"where each VM has its directory" default:"/mnt/vmstore" form:"path"`
 	DefaultBridge string   `yaml:"libvirt_default_bridge,omitempty" doc:"bridge of a VM that names none" default:"=network.bridge, else br0" form:"ifname" example:"br0"`
 	URI           string   `yaml:"libvirt_uri,omitempty" doc:"libvirt connection" default:"qemu:///system" form:"libvirt_uri"`
-	DomainType    string   `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu" default:"kvm"`
+	DomainType    string   `yaml:"libvirt_domain_type,omitempty" doc:"kvm, or qemu where there is no usable KVM" enum:"kvm,qemu" default:"=kvm; of a VM that exists what it has" example:"kvm"`
 	DiskTemplate  string   `yaml:"libvirt_disk_template,omitempty" doc:"a Go template file that replaces the domain XML of disk_image VMs" form:"file" example:"/etc/hvinstall/disk.xml.tmpl"`
 	ISOTemplate   string   `yaml:"libvirt_iso_template,omitempty" doc:"a Go template file that replaces the domain XML of iso_image VMs" form:"file" example:"/etc/hvinstall/iso.xml.tmpl"`
 	PurgeAfter    Duration `yaml:"libvirt_purge_after,omitempty" doc:"an absent VM's directory is moved aside and deleted after this time, rather than at once" min:"0" max:"31536000" default:"=at once" example:"7d"`
@@ -202,8 +202,8 @@ type VM struct {
 	ISOImage   *VMISO    `yaml:"iso_image,omitempty" doc:"an installer; exactly one of disk_image and iso_image" example:"{url: https://example.org/installer.iso, dest: /mnt/vmstore/testvm/installer.iso}"`
 	USBDevices []USBHost `yaml:"usb_devices,omitempty" doc:"host USB devices handed to the VM" example:"[{vendor_id: 0x1a86, product_id: 0x7523}]"`
 	Bridge     string    `yaml:"bridge,omitempty" doc:"the bridge its NIC is plugged into" default:"=libvirt_default_bridge; of a VM made by hand what it has" form:"ifname" example:"br0"`
-	Autostart  *bool     `yaml:"autostart,omitempty" doc:"started with the host" default:"true"`
-	Running    *bool     `yaml:"running,omitempty" doc:"started by a run when it is not running" default:"true"`
+	Autostart  *bool     `yaml:"autostart,omitempty" doc:"started with the host" default:"=true; of a VM made by hand what it has" example:"true"`
+	Running    *bool     `yaml:"running,omitempty" doc:"started by a run when it is not running" default:"=true; a VM made by hand is left as it is" example:"true"`
 	Protected  bool      `yaml:"protected,omitempty" doc:"state absent is refused while this is true" default:"=false"`
 	BootOrder  int       `yaml:"boot_order,omitempty" doc:"VMs start in ascending order after a host boot" default:"=last" min:"1" max:"9999" example:"1"`
 	BootDelay  Duration  `yaml:"boot_delay,omitempty" doc:"wait after starting this VM before the next" min:"0" max:"3600" default:"=none" example:"30s"`

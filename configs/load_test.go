@@ -96,7 +96,7 @@ func TestHypervisor(t *testing.T) {
 		Users:    []User{{Name: "snyssen", Groups: []string{"wheel"}, SSHAuthorizedKeys: got.Users[0].SSHAuthorizedKeys}},
 		Libvirtd: Libvirtd{Users: []string{"snyssen"}},
 		VMPlan: VMPlan{
-			VMStoreRoot: "/mnt/vmstore", DefaultBridge: "br0", URI: "qemu:///system", DomainType: "kvm",
+			VMStoreRoot: "/mnt/vmstore", DefaultBridge: "br0", URI: "qemu:///system",
 			VMs: []VM{
 				{
 					Name: "haos", State: "present", VCPU: 2, RAMMB: 4096, MACAddress: "52:54:00:12:34:56", DiskGB: 32, BootOrder: 1,
@@ -105,7 +105,7 @@ func TestHypervisor(t *testing.T) {
 						Dest: "/mnt/vmstore/haos/haos.qcow2",
 					},
 					USBDevices: []USBHost{{"0x1a86", "0x7523"}},
-					Autostart:  &on, Running: &on, Firmware: Firmware{UEFI: &on},
+					Firmware:   Firmware{UEFI: &on},
 				},
 				{
 					Name: "testvm", State: "present", VCPU: 4, RAMMB: 8192, DiskGB: 64,
@@ -115,11 +115,11 @@ func TestHypervisor(t *testing.T) {
 						Checksum:    "sha256:https://cdimage.debian.org/debian-cd/current/amd64/iso-cd/SHA256SUMS",
 						EnableMount: &on,
 					},
-					Autostart: &off, Running: &on, Firmware: Firmware{UEFI: &on},
+					Autostart: &off, Firmware: Firmware{UEFI: &on},
 				},
 				{
 					Name: "myvm", State: "absent",
-					Autostart: &on, Running: &on, Firmware: Firmware{UEFI: &on},
+					Firmware: Firmware{UEFI: &on},
 				},
 			},
 		},

@@ -28,9 +28,17 @@ func StartDefined(ctx context.Context, want configs.VMPlan, report step.Reporter
 		if vm.State != "present" || !isTrue(vm.Autostart, true) {
 			continue
 		}
-		_, found, err := c.lookup(ctx, vm.Name)
+		d, found, err := c.lookup(ctx, vm.Name)
 		if err != nil {
 			return err
+		}
+		if found && !namesStart(vm) {
+			// libvirt starts, or does not start, what was taken over.
+			have, err := probeDomain(ctx, c, d)
+			if err != nil {
+				return err
+			}
+			found = have.made()
 		}
 		if found {
 			vms = append(vms, VM{Name: vm.Name, Running: true, Order: vm.BootOrder, Delay: delayOf(vm)})

@@ -65,6 +65,7 @@ type Domain struct {
 	Devices []string `json:"devices,omitempty"` // those that the layout describes
 	System  string   `json:"system,omitempty"`  // target of the disk that it starts from
 
+	Type       string       `json:"type,omitempty"` // kvm, qemu, …
 	Machine    string       `json:"machine,omitempty"`
 	RAMMB      int          `json:"ram_mb,omitempty"` // of the next start
 	VCPU       int          `json:"vcpu,omitempty"`

@@ -36,7 +36,11 @@ func blank(t testing.TB, root, name string) configs.VM {
 	}
 }
 
-func running(vm configs.VM) configs.VM { vm.Running = nil; return vm }
+func running(vm configs.VM) configs.VM {
+	on := true
+	vm.Running = &on
+	return vm
+}
 
 // validate asks virt-xml-validate and libvirt.
 func validate(t testing.TB, xml string) {
@@ -265,7 +269,7 @@ func TestAdopt(t *testing.T) {
 	virsh(t, "start", "old")
 	before := domainOf(t, "old")
 	want := qemuPlan(root, running(blank(t, root, "old")))
-	want.VMs[0].RAMMB = 96
+	want.VMs[0].RAMMB, want.VMs[0].Running, want.DomainType = 96, nil, ""
 	r := mustRun(t, want, Env{})
 	v := r.plan.VMs[0]
 	if v.Action != Adopt || len(r.plan.Images) != 0 || !strings.Contains(join(v.Differences), "ram 64 → 96 MiB") {
@@ -273,8 +277,11 @@ func TestAdopt(t *testing.T) {
 	}
 	after := domainOf(t, "old")
 	if after.UUID != before.UUID || after.Disks[0] != before.Disks[0] || after.NICs[0] != before.NICs[0] ||
-		after.Machine != before.Machine || after.UEFI || after.LiveRAMMB != 64 || !after.Active || !after.Autostart {
+		after.Machine != before.Machine || after.UEFI || after.LiveRAMMB != 64 || !after.Active || after.Autostart || after.Type != "qemu" {
 		t.Errorf("it was\n%+v, and is\n%+v", before, after)
+	}
+	if said := fmt.Sprint(r.plan.Notes); !strings.Contains(said, "does not start with the host, and stays so") || !strings.Contains(said, "without KVM") {
+		t.Errorf("notes %s", said)
 	}
 	if r = wantNothing(t, want, Env{}); r.plan.VMs[0].Action != Keep {
 		t.Errorf("then it is %s, want keep", r.plan.VMs[0].Action)
@@ -282,6 +289,21 @@ func TestAdopt(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "old", "old.qcow2")); err == nil {
 		t.Error("an image was downloaded for a VM that has its disk")
 	}
+	// Off, it is not started, until the layout says so; in an order of the
+	// host's it is where the layout says when.
+	virsh(t, "destroy", "old")
+	virsh(t, "autostart", "old")
+	if wantNothing(t, want, Env{}); domainOf(t, "old").Active {
+		t.Error("it was off, and was started")
+	}
+	if err := StartDefined(testContext(t), want, &news{}); err != nil || domainOf(t, "old").Active {
+		t.Errorf("the boot (%v) started it beside libvirt", err)
+	}
+	on := true
+	want.VMs[0].Running = &on
+	wantDid(t, mustRun(t, want, Env{}), "vms/old/start")
+	want.VMs[0].Autostart = new(bool)
+	wantDid(t, mustRun(t, want, Env{}), "vms/old/autostart")
 	// Removing it leaves the disk that lies elsewhere.
 	want.VMs[0].State = "absent"
 	r = mustRun(t, want, Env{Shutdown: time.Second})

@@ -186,7 +186,7 @@ func MakePlan(want configs.VMPlan, hostname string, facts Facts, options Options
 
 func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts Facts) (VM, []step.Refusal) {
 	planned := VM{
-		Name: vm.Name, Running: isTrue(vm.Running, true), Autostart: isTrue(vm.Autostart, true),
+		Name:  vm.Name,
 		Order: vm.BootOrder, Delay: delayOf(vm), NoCOW: vm.NoCOW, grows: vm.DiskGB > 0,
 	}
 	if problem := badName(vm.Name); problem != "" {
@@ -203,9 +203,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	if len(refusals) > 0 {
 		return planned, refusals
 	}
-	if p.Ordered {
-		planned.Autostart = false
-	}
+	planned.Autostart, planned.Running = p.starts(vm, have, from)
 	if vm.CloudInit != nil {
 		planned.Seed = &Seed{Name: vm.Name, Cloud: *vm.CloudInit}
 	}
@@ -225,7 +223,7 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 		return planned, append(refusals, step.Refusal{Code: "template", Where: vm.Name, What: err.Error()})
 	}
 	planned.Template = name
-	wrong, err := p.judge(&planned, vm, have, definition, facts)
+	wrong, err := p.judge(&planned, vm, have, definition, facts, want.DomainType != "")
 	if err != nil {
 		return planned, append(refusals, step.Refusal{Code: "vm-xml", Where: vm.Name, What: err.Error()})
 	}
@@ -233,6 +231,27 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	refusals = append(refusals, p.judgeDisk(&planned, vm, have, facts)...)
 	refusals = append(refusals, p.judgeChain(planned, have, facts)...)
 	return planned, refusals
+}
+
+// starts says whether libvirt starts the VM with the host, and whether a run
+// starts it. Of a VM that was taken over and whose start the layout does not
+// speak of, both stay as its owner has them. What libvirt had is lost with it:
+// a VM that is found beside its disk only starts as one of ours.
+func (p *Plan) starts(vm configs.VM, have *Domain, from Origin) (autostart, running bool) {
+	autostart, running = isTrue(vm.Autostart, true), isTrue(vm.Running, true)
+	if have != nil && from == InLibvirt && !have.made() {
+		if !namesStart(vm) {
+			return have.Autostart, isTrue(vm.Running, false)
+		}
+		running = isTrue(vm.Running, p.Ordered && autostart)
+	}
+	return autostart && !p.Ordered, running
+}
+
+// namesStart is true where the layout says that or when a VM starts with the
+// host.
+func namesStart(vm configs.VM) bool {
+	return vm.Autostart != nil || vm.BootOrder != 0 || vm.BootDelay != 0
 }
 
 // existing is the VM as it is: in libvirt, or, where libvirt does not know it
@@ -269,7 +288,7 @@ func (f Facts) existing(want configs.VMPlan, name string) (*Domain, Origin, []st
 
 // judge compares the VM that there is with what the layout wants, and decides
 // the action.
-func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, facts Facts) ([]step.Refusal, error) {
+func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, facts Facts, typed bool) ([]step.Refusal, error) {
 	wanted, err := readTree(definition)
 	if err != nil {
 		return nil, err
@@ -311,6 +330,10 @@ func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, fact
 	v.Differences, v.ByHand, v.transient = m.found, m.byHand(), !have.Persistent
 	p.Notes = append(p.Notes, m.notes...)
 	p.noteFirmware(v, vm, have)
+	if v.Spec.DomainType == "qemu" && !typed {
+		p.note("type-kept", v.Name, "it runs without KVM, slowly, and stays so: libvirt_domain_type: kvm changes that")
+	}
+	p.noteStart(v, vm, have)
 	if have.Live != "" {
 		live, err := readTree(have.Live)
 		if err != nil {
@@ -343,6 +366,20 @@ func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, fact
 		p.note("from-file", v.Name, "libvirt does not know it; it is defined from %s", filepath.Join(v.Spec.Dir, domainXMLName))
 	}
 	return m.refusals, nil
+}
+
+// noteStart says of a VM that was taken over that nobody starts it, where that
+// is not what the layout says.
+func (p *Plan) noteStart(v *VM, vm configs.VM, have *Domain) {
+	if v.From != InLibvirt || have.made() {
+		return
+	}
+	if !namesStart(vm) && !have.Autostart {
+		p.note("start-kept", v.Name, "it does not start with the host, and stays so: autostart: true changes that")
+	}
+	if vm.Running == nil && !have.Active && !v.Running {
+		p.note("start-kept", v.Name, "it is off, and stays so: running: true starts it")
+	}
 }
 
 // noteFirmware says what of firmware has no effect on a VM that exists. Of one

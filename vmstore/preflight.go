@@ -52,7 +52,7 @@ type refuser func(code, where, hint, format string, args ...any)
 // checkHost looks at what QEMU needs of this machine.
 func (p *Plan) checkHost(want configs.VMPlan, facts Facts, refuse refuser) {
 	h := facts.Host
-	if want.DomainType == "kvm" {
+	if slices.ContainsFunc(p.VMs, func(v VM) bool { return v.Action != Remove && v.Action != Gone && v.Spec.DomainType == "kvm" }) {
 		switch {
 		case !h.KVM.Present:
 			refuse("kvm", "/dev/kvm", "switch on virtualisation (VT-x, AMD-V) in the firmware's setup, or set libvirt_domain_type: qemu", "it is not there")
@@ -171,7 +171,8 @@ func (p *Plan) checkSums(want configs.VMPlan, facts Facts, refuse refuser) {
 	ram, vcpus := int64(0), 0
 	count := func(mb, vcpu int) { ram, vcpus = ram+int64(mb)<<20, vcpus+vcpu }
 	for _, v := range p.VMs {
-		if v.Action == Remove || v.Action == Gone || !v.Running && !v.Autostart {
+		have := facts.domain(v.Name)
+		if v.Action == Remove || v.Action == Gone || !v.Running && !v.Autostart && !(have != nil && have.Active) {
 			continue
 		}
 		count(v.Spec.RAMMB, v.Spec.VCPU)

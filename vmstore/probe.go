@@ -1,6 +1,7 @@
 package vmstore
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -34,7 +35,7 @@ func Probe(ctx context.Context, want configs.VMPlan, root string) (Facts, error)
 			return facts, err
 		}
 		defer c.close()
-		if err := probeLibvirt(ctx, c, want.DomainType, &facts); err != nil {
+		if err := probeLibvirt(ctx, c, cmp.Or(want.DomainType, defaultType), &facts); err != nil {
 			return facts, err
 		}
 	}

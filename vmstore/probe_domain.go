@@ -43,13 +43,15 @@ func probeLibvirt(ctx context.Context, c *connection, domainType string, facts *
 
 // probeAbilities reads libvirt's own account of what a VM of this type may use.
 func probeAbilities(l *libvirt.Libvirt, domainType string, facts *Facts) {
-	text, err := l.ConnectGetDomainCapabilities(nil, libvirt.OptString{"x86_64"}, libvirt.OptString{"q35"}, libvirt.OptString{domainType}, 0)
+	ask := func(domainType string) (string, error) {
+		return l.ConnectGetDomainCapabilities(nil, libvirt.OptString{"x86_64"}, libvirt.OptString{"q35"}, libvirt.OptString{domainType}, 0)
+	}
+	text, err := ask(domainType)
+	if err != nil && domainType == "kvm" {
+		// libvirt without a usable KVM says so by refusing the question.
+		text, err = ask("qemu")
+	}
 	if err != nil {
-		if domainType == "kvm" {
-			// libvirt without a usable KVM says so by refusing the question.
-			_, err = l.ConnectGetDomainCapabilities(nil, libvirt.OptString{"x86_64"}, libvirt.OptString{"q35"}, libvirt.OptString{"qemu"}, 0)
-			facts.Libvirt.CapabilitiesKnown = err == nil
-		}
 		return
 	}
 	doc, err := readTree(text)
@@ -150,7 +152,7 @@ func (d *Domain) read() error {
 	}
 	note, ours := readMetadata(root)
 	d.Ours, d.Adopted, d.Devices, d.System = ours, note.adopted, note.devices, note.system
-	d.Machine = value(below(root, "os", "type"), "machine")
+	d.Type, d.Machine = value(root, "type"), value(below(root, "os", "type"), "machine")
 	d.RAMMB, d.VCPU = int(kib(below(root, "memory"))>>10), number(content(below(root, "vcpu")))
 	os, loader := below(root, "os"), below(root, "os", "loader")
 	d.UEFI = value(os, "firmware") == "efi" || value(loader, "type") == "pflash"

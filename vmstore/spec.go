@@ -54,6 +54,7 @@ const (
 	defaultRoot   = "/mnt/vmstore"
 	defaultURI    = "qemu:///system"
 	defaultBridge = "br0"
+	defaultType   = "kvm"
 	defaultVCPU   = 2
 	defaultRAMMB  = 2048
 	// defaultDiskGB is the empty disk of an ISO VM that names no size. It is
@@ -72,7 +73,6 @@ func defaults(want configs.VMPlan) configs.VMPlan {
 	or(&want.VMStoreRoot, defaultRoot)
 	or(&want.URI, defaultURI)
 	or(&want.DefaultBridge, defaultBridge)
-	or(&want.DomainType, "kvm")
 	want.VMStoreRoot = filepath.Clean(want.VMStoreRoot)
 	vms := make([]configs.VM, len(want.VMs))
 	for i, vm := range want.VMs {
@@ -97,7 +97,7 @@ func isTrue(b *bool, otherwise bool) bool {
 func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) Spec {
 	dir := filepath.Join(want.VMStoreRoot, vm.Name)
 	s := Spec{
-		Name: vm.Name, UUID: UUID(hostname, vm.Name), DomainType: want.DomainType, Machine: "q35",
+		Name: vm.Name, UUID: UUID(hostname, vm.Name), DomainType: cmp.Or(want.DomainType, defaultType), Machine: "q35",
 		VCPU: cmp.Or(vm.VCPU, defaultVCPU), RAMMB: cmp.Or(vm.RAMMB, defaultRAMMB), MAC: vm.MACAddress,
 		Bridge: cmp.Or(vm.Bridge, want.DefaultBridge), NICModel: "virtio",
 		Dir: dir, Disk: filepath.Join(dir, vm.Name+".qcow2"), DiskFormat: "qcow2", DiskKind: "file", DiskTarget: "vda", DiskBus: "virtio",
@@ -127,6 +127,7 @@ func specFor(want configs.VMPlan, vm configs.VM, hostname string, have *Domain) 
 	}
 	if have != nil {
 		s.keep(vm, have)
+		s.DomainType = cmp.Or(want.DomainType, have.Type, defaultType)
 		if vm.Bridge == "" && !have.made() && !templated(want, vm) {
 			s.Bridge = have.bridge(s.MAC)
 		}
