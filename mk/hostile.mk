@@ -5,13 +5,14 @@
 
 .PHONY: test-hostile fuzz-hostile
 
-HOSTILE := Hostile|ImagesThatNameOtherFiles|ConvertedImageReadsNothingElse|Confined|XZMemory|EndlessSums|EndlessFile|FetchRefuses|RedirectToPlainHTTP
+HOSTILE := Hostile|ImagesThatNameOtherFiles|ConvertedImageReadsNothingElse|Confined|XZMemory|EndlessSums|EndlessFile|FetchRefuses
 HOSTILE := $(HOSTILE)|Judge|ForgedHeader|TryAlwaysAnswers|WrongKeyAsksAtOnce|OtherVolumeKey|CopyIsNotOpenedBesideTheOriginal|CopyThatComesFirst|OtherDiskIsOpened|OfTwoCopies|PoolsWaitForTheRoot|Claims
 HOSTILE := $(HOSTILE)|PublicShowsNoSecret|PublicURL|PublicText|PublicKey|Redactor|ShownWithoutSecrets|ShownPrintable|Printable|SecretNeverPrints|SecretsGoByDescriptor
+HOSTILE := $(HOSTILE)|Authority|ParseRequestRefuses|SlowReader
 HOSTILE := $(HOSTILE)|OwnedFiles|AccessIsTakenBack|BadLayouts|OwnVolumeIsNeverErased
 
 test-hostile: ## every attack on the host that must fail (root)
-	go test -count=1 -run '$(HOSTILE)' ./vmstore ./host ./crypt ./configs ./step ./osimage ./cmd/hvinstall ./initrd/unlock ./net/nfs
+	go test -count=1 -run '$(HOSTILE)' ./vmstore ./host/... ./crypt ./configs ./step ./osimage ./osimage/live ./cmd/hvinstall ./initrd/unlock ./net/nfs
 	go test -tags netns -count=1 -timeout 15m ./net/filter
 	go test -tags guest -count=1 -timeout 20m -run '^(TestCopyOfTheOSDisk|TestForgedOSDisk|TestWordsThatOpen|TestOldCipher|TestClonedSticksAndDecoyDisk)$$' ./initrd/unlock
 

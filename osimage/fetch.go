@@ -15,6 +15,7 @@ import (
 
 	"hvinstall/configs"
 	"hvinstall/host"
+	"hvinstall/host/web"
 	"hvinstall/step"
 )
 
@@ -42,6 +43,8 @@ func (p Plan) fetch(ctx context.Context, root string, report step.Reporter) (str
 	report.Log("fetching %s", configs.PublicURL(p.Image.URL))
 	// A network that stumbles is asked again from where it stopped; one that
 	// stays away ends the run, and the next run goes on from there.
+	client := web.New("", 0)
+	defer client.Close()
 	var last error
 	for attempt := range 5 {
 		if attempt > 0 {
@@ -52,37 +55,19 @@ func (p Plan) fetch(ctx context.Context, root string, report step.Reporter) (str
 			case <-time.After(time.Duration(attempt) * 2 * time.Second):
 			}
 		}
-		if last = download(ctx, p.Image.URL, path, report); last == nil {
+		if last = download(ctx, client, p.Image.URL, path, report); last == nil {
 			return path, nil
 		}
-		var status *statusError
-		if ctx.Err() != nil || (errors.As(last, &status) && !status.temporary()) {
+		var status *web.StatusError
+		var redirect *web.RedirectError
+		if ctx.Err() != nil || errors.As(last, &redirect) || errors.As(last, &status) && !status.Temporary() {
 			break
 		}
 	}
 	return "", fmt.Errorf("fetching %s: %w; run the same command again, it goes on where this stopped", p.Image.URL, last)
 }
 
-type statusError struct{ code int }
-
-func (e *statusError) Error() string {
-	return fmt.Sprintf("the server answered %d %s", e.code, http.StatusText(e.code))
-}
-
-func (e *statusError) temporary() bool {
-	return e.code >= 500 || e.code == http.StatusTooManyRequests || e.code == http.StatusRequestTimeout
-}
-
-// client has no time limit for a whole transfer, only for its silence: see
-// stallReader.
-var client = &http.Client{Transport: &http.Transport{
-	Proxy: http.ProxyFromEnvironment, ResponseHeaderTimeout: time.Minute, ForceAttemptHTTP2: true,
-}}
-
-// stall is how long a server may send nothing.
-const stall = time.Minute
-
-func download(ctx context.Context, from, path string, report step.Reporter) error {
+func download(ctx context.Context, client *web.Client, from, path string, report step.Reporter) error {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -92,23 +77,12 @@ func download(ctx context.Context, from, path string, report step.Reporter) erro
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	silence := time.AfterFunc(stall, func() { cancel(fmt.Errorf("the server sent nothing for %s", stall)) })
-	defer silence.Stop()
-
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
-	if err != nil {
-		return err
-	}
+	header := http.Header{}
 	if have > 0 {
-		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", have))
+		header.Set("Range", fmt.Sprintf("bytes=%d-", have))
 	}
-	response, err := client.Do(request)
+	response, err := client.Get(ctx, from, header)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return err
 	}
 	defer response.Body.Close()
@@ -129,21 +103,25 @@ func download(ctx context.Context, from, path string, report step.Reporter) erro
 			return err
 		}
 	default:
-		return &statusError{response.StatusCode}
+		return &web.StatusError{URL: from, Status: response.Status, Code: response.StatusCode}
 	}
 	total := int64(0)
 	if response.ContentLength > 0 {
 		total = have + response.ContentLength
 	}
-	err = host.Copy(ctx, file, response.Body, func(n int64) {
-		silence.Reset(stall)
-		report.Progress(have+n, total, "B")
-	})
+	err = host.Copy(ctx, file, io.LimitReader(response.Body, largestImage-have+1), func(n int64) { report.Progress(have+n, total, "B") })
 	if err != nil {
 		return err
 	}
+	if end, err := file.Seek(0, io.SeekCurrent); err != nil || end > largestImage {
+		return errors.Join(err, file.Truncate(0), fmt.Errorf("it is larger than %d GiB, and so no image of hvinstall's", largestImage>>30))
+	}
 	return file.Sync()
 }
+
+// largestImage is what no system's image is larger than: a server that never
+// ends fills no disk.
+const largestImage = 16 << 30
 
 // LiveSum reads the sum that the live medium states for its image, in the form
 // of sha256sum(1), from <image>.sha256; empty where there is none.

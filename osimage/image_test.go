@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"hvinstall/host"
+	"hvinstall/host/web"
 	"hvinstall/step"
 )
 
@@ -82,8 +83,8 @@ func TestDownloadSaysWhatTheServerSays(t *testing.T) {
 	defer server.Close()
 	p := Plan{Image: ImagePlan{URL: server.URL + "/image", SHA256: "00"}}
 	_, err := p.fetch(context.Background(), t.TempDir(), &quiet{})
-	var status *statusError
-	if !errors.As(err, &status) || status.code != 404 {
+	var status *web.StatusError
+	if !errors.As(err, &status) || status.Code != 404 {
 		t.Errorf("error = %v, want the server's 404", err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"hvinstall/configs"
+	"hvinstall/host/web"
 	"hvinstall/step"
 
 	"github.com/digitalocean/go-libvirt"
@@ -142,7 +143,7 @@ func TestBenchImages(t *testing.T) {
 		for i := range 5 {
 			out := filepath.Join(disk, fmt.Sprintf("ours%d.%s", i, c.ext))
 			started := time.Now()
-			f := fetcher{client: newClient(""), stall: time.Minute, backoff: time.Second, limit: unpackLimit}
+			f := fetcher{client: web.New("", 0), stall: time.Minute, backoff: time.Second, limit: unpackLimit}
 			if err := f.fetch(testContext(t), Image{URL: url}, []string{out}, &news{}); err != nil {
 				t.Fatal(err)
 			}

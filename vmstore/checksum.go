@@ -9,12 +9,13 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path"
 	"strings"
 	"time"
+
+	"hvinstall/host/web"
 )
 
 // maxSumsFile is the size beyond which a list of checksums is something else.
@@ -72,18 +73,13 @@ func (c checksum) hash() hash.Hash {
 // resolve reads the list of sums, when the checksum is one's URL, and finds
 // the line of the image. A list is small: all of it comes within the time, or it
 // has no end.
-func (c checksum) resolve(ctx context.Context, client *http.Client, image string, within time.Duration) (checksum, error) {
+func (c checksum) resolve(ctx context.Context, client *web.Client, image string, within time.Duration) (checksum, error) {
 	if c.list == "" {
 		return c, nil
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, within, fmt.Errorf("it did not end within %s; give the sum itself, or another server", within))
-	defer cancel()
-	text, err := readText(ctx, client, c.list)
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
+	text, err := readText(ctx, client, c.list, within)
 	if err != nil {
-		return c, fmt.Errorf("reading the checksums at %s: %w", c.list, err)
+		return c, fmt.Errorf("reading the checksums: %w; give the sum itself, or another server", err)
 	}
 	name := image
 	if u, err := url.Parse(image); err == nil {
@@ -131,7 +127,7 @@ func findSum(r io.Reader, name string, digits int) (string, error) {
 	return "", fmt.Errorf("it has no line for %s", name)
 }
 
-func readText(ctx context.Context, client *http.Client, from string) (string, error) {
+func readText(ctx context.Context, client *web.Client, from string, within time.Duration) (string, error) {
 	u, err := url.Parse(from)
 	if err != nil {
 		return "", err
@@ -145,18 +141,6 @@ func readText(ctx context.Context, client *http.Client, from string) (string, er
 		text, err := io.ReadAll(io.LimitReader(file, maxSumsFile))
 		return string(text), err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
-	if err != nil {
-		return "", err
-	}
-	reply, err := client.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer reply.Body.Close()
-	if reply.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("the server answers %s", reply.Status)
-	}
-	text, err := io.ReadAll(io.LimitReader(reply.Body, maxSumsFile))
+	text, err := client.Text(ctx, from, maxSumsFile, within)
 	return string(text), err
 }

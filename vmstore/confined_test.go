@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"hvinstall/host"
+	"hvinstall/host/web"
 )
 
 // TestConvertedImageReadsNothingElse gives qemu-img what the readers before it
@@ -118,7 +119,7 @@ func TestEndlessSums(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = sum.resolve(t.Context(), server.Client(), "https://x.org/a.qcow2", 200*time.Millisecond)
+	_, err = sum.resolve(t.Context(), web.New("", time.Minute), "https://x.org/a.qcow2", 200*time.Millisecond)
 	if err == nil || !strings.Contains(err.Error(), "did not end") {
 		t.Errorf("%v, want an error that says why", err)
 	}

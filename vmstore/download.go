@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"hvinstall/host/web"
 )
 
 // partial is the small file beside a .part that says of what it is a part.
@@ -41,26 +43,14 @@ func (p partial) same(q partial) bool {
 // beginning of.
 var errChanged = errors.New("the file at the server has changed since the download began")
 
-// StatusError is a server's refusal.
-type StatusError struct {
-	URL    string
-	Status string
-	Code   int
-}
-
-func (e *StatusError) Error() string {
-	return fmt.Sprintf("%s: the server answers %s; check the URL", e.URL, e.Status)
-}
-
 // download brings one URL into a growing file.
 type download struct {
-	client   *http.Client
+	client   *web.Client
 	url      string
 	sidecar  string
 	into     *growing
 	known    partial // what into is the beginning of
 	sized    bool    // a checksum or the format tells a whole file from a part
-	stall    time.Duration
 	backoff  time.Duration
 	progress func(done, total int64)
 	log      func(string, ...any)
@@ -78,7 +68,8 @@ func (d *download) run(ctx context.Context) error {
 	for fruitless := 0; ; {
 		before := d.into.size()
 		err := d.attempt(ctx)
-		var status *StatusError
+		var status *web.StatusError
+		var redirect *web.RedirectError
 		var noRoom *NoRoomError
 		switch {
 		case err == nil:
@@ -87,7 +78,7 @@ func (d *download) run(ctx context.Context) error {
 			return context.Cause(ctx)
 		case errors.Is(err, errChanged), errors.As(err, &noRoom):
 			return err
-		case errors.As(err, &status) && status.Code < 500 && status.Code != http.StatusTooManyRequests && status.Code != http.StatusRequestTimeout:
+		case errors.As(err, &redirect), errors.As(err, &status) && !status.Temporary():
 			return err
 		}
 		if d.into.size() > before {
@@ -107,29 +98,17 @@ func (d *download) run(ctx context.Context) error {
 
 // attempt makes one request and takes what comes.
 func (d *download) attempt(ctx context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, d.url, nil)
-	if err != nil {
-		return err
-	}
-	// The file as it is: Go would otherwise ask for gzip and unpack it.
-	request.Header.Set("Accept-Encoding", "identity")
+	header := http.Header{}
 	at := d.into.size()
 	if at > 0 {
 		if d.known.validator() == "" {
 			return errChanged
 		}
-		request.Header.Set("Range", fmt.Sprintf("bytes=%d-", at))
-		request.Header.Set("If-Range", d.known.validator())
+		header.Set("Range", fmt.Sprintf("bytes=%d-", at))
+		header.Set("If-Range", d.known.validator())
 	}
-	idle := time.AfterFunc(d.stall, func() { cancel(fmt.Errorf("nothing came for %v", d.stall)) })
-	defer idle.Stop()
-	reply, err := d.client.Do(request)
+	reply, err := d.client.Get(ctx, d.url, header)
 	if err != nil {
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
-		}
 		return err
 	}
 	defer reply.Body.Close()
@@ -142,7 +121,7 @@ func (d *download) attempt(ctx context.Context) error {
 			return err
 		}
 	}
-	return d.take(ctx, idle, reply, skip)
+	return d.take(ctx, reply, skip)
 }
 
 // judge compares a reply with what we have of the file. skip is how many bytes
@@ -161,7 +140,7 @@ func (d *download) judge(reply *http.Response, at int64) (offer partial, skip in
 			skip = at
 		}
 		if reply.ContentLength < 0 && len(reply.TransferEncoding) == 0 && !d.sized {
-			return offer, 0, false, &StatusError{URL: d.url, Code: http.StatusLengthRequired,
+			return offer, 0, false, &web.StatusError{URL: d.url, Code: http.StatusLengthRequired,
 				Status: reply.Status + " without a length, so that a part could be taken for the whole; give a checksum"}
 		}
 		return offer, skip, false, nil
@@ -182,7 +161,7 @@ func (d *download) judge(reply *http.Response, at int64) (offer partial, skip in
 		}
 		return offer, 0, false, errChanged
 	}
-	return offer, 0, false, &StatusError{URL: d.url, Status: reply.Status, Code: reply.StatusCode}
+	return offer, 0, false, &web.StatusError{URL: d.url, Status: reply.Status, Code: reply.StatusCode}
 }
 
 func (d *download) remember(offer partial) error {
@@ -204,11 +183,11 @@ func (d *download) remember(offer partial) error {
 }
 
 // take reads a body to its end and checks its length.
-func (d *download) take(ctx context.Context, idle *time.Timer, reply *http.Response, skip int64) error {
+func (d *download) take(ctx context.Context, reply *http.Response, skip int64) error {
 	buffer := make([]byte, copyBuffer)
 	sinceCheck := int64(0)
 	for {
-		n, err := fill(reply.Body, buffer, func() { idle.Reset(d.stall) })
+		n, err := fill(reply.Body, buffer)
 		drop := min(skip, int64(n))
 		body := buffer[drop:n]
 		skip -= drop
@@ -243,14 +222,11 @@ func (d *download) take(ctx context.Context, idle *time.Timer, reply *http.Respo
 // fill reads until there is enough for a write that is worth its cost, or a
 // fifth of a second has passed. It keeps the reader's own error: a cut
 // connection is not the end of the body.
-func fill(r io.Reader, buffer []byte, came func()) (n int, err error) {
+func fill(r io.Reader, buffer []byte) (n int, err error) {
 	started := time.Now()
 	for n < 256<<10 && (n == 0 || time.Since(started) < 200*time.Millisecond) && err == nil {
 		var m int
 		m, err = r.Read(buffer[n:])
-		if m > 0 {
-			came()
-		}
 		n += m
 	}
 	return n, err

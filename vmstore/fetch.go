@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"hvinstall/host"
+	"hvinstall/host/web"
 	"hvinstall/step"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +21,8 @@ import (
 
 // fetcher brings images from their URLs to their places.
 type fetcher struct {
-	client  *http.Client
-	stall   time.Duration // how long a server may be silent
+	client  *web.Client
+	stall   time.Duration // how long a list of sums may take
 	backoff time.Duration // the pause after a fruitless attempt, doubled each time
 	limit   int64         // what an archive may unpack to
 }
@@ -240,7 +240,7 @@ func (w *fetching) receive(ctx context.Context, data *growing) error {
 	}
 	d := download{
 		client: w.client, url: w.image.URL, sidecar: w.sidecar(), into: data, known: w.known, sized: w.sum.sum != "",
-		stall: w.stall, backoff: w.backoff, log: w.report.Log,
+		backoff: w.backoff, log: w.report.Log,
 		progress: throttled(func(done, total int64) { w.report.Progress(done, total, "B") }),
 	}
 	return d.run(ctx)

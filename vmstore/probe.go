@@ -10,11 +10,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"hvinstall/configs"
+	"hvinstall/host/web"
 
 	"golang.org/x/sys/unix"
 )
@@ -177,8 +177,8 @@ func probeSources(ctx context.Context, want configs.VMPlan, root string, facts *
 	if len(missing) == 0 {
 		return
 	}
-	client := newClient(root)
-	defer client.CloseIdleConnections()
+	client := web.New(root, 0)
+	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	var wait sync.WaitGroup
@@ -194,7 +194,7 @@ func probeSources(ctx context.Context, want configs.VMPlan, root string, facts *
 	wait.Wait()
 }
 
-func probeSource(ctx context.Context, client *http.Client, from string) Source {
+func probeSource(ctx context.Context, client *web.Client, from string) Source {
 	u, err := url.Parse(from)
 	if err != nil {
 		return Source{Problem: err.Error()}
@@ -209,14 +209,9 @@ func probeSource(ctx context.Context, client *http.Client, from string) Source {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return Source{Problem: "only http, https and file URLs can be downloaded"}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodHead, from, nil)
+	reply, err := client.Head(ctx, from)
 	if err != nil {
 		return Source{Problem: err.Error()}
-	}
-	request.Header.Set("Accept-Encoding", "identity")
-	reply, err := client.Do(request)
-	if err != nil {
-		return Source{Problem: explainTLS(err)}
 	}
 	reply.Body.Close()
 	switch {
@@ -227,14 +222,4 @@ func probeSource(ctx context.Context, client *http.Client, from string) Source {
 	}
 	// Some servers know no HEAD, or sign their URLs for GET only.
 	return Source{}
-}
-
-// explainTLS adds the way out to the error that a system without certificates
-// gives.
-func explainTLS(err error) string {
-	s := err.Error()
-	if strings.Contains(s, "certificate signed by unknown authority") {
-		s += "; is ca-certificates installed?"
-	}
-	return s
 }

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"hvinstall/host/web"
 	"hvinstall/step"
 )
 
@@ -33,7 +33,7 @@ type worker struct {
 	Env
 	plan   Plan
 	libvir *connection
-	client *http.Client
+	client *web.Client
 }
 
 // Steps are the plan's steps. Removals come first, so that what they free can
@@ -49,7 +49,7 @@ func (p Plan) Steps(env Env) ([]step.Step, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &worker{Env: env, plan: p, libvir: c, client: newClient(env.Root)}
+	w := &worker{Env: env, plan: p, libvir: c, client: web.New(env.Root, env.Stall)}
 	var steps []step.Step
 	for _, v := range p.VMs {
 		if v.Action == Remove {

@@ -44,6 +44,12 @@ func greet(t terminal) {
 	p("  hvinstall --plan %s --dry-run", layout)
 	p("  hvinstall --plan %s", layout)
 	p("")
+	if line, err := os.ReadFile("/proc/cmdline"); err == nil {
+		request, _ := live.ParseRequest(string(line)) // what is wrong with it the run itself has said
+		if reminder := passphraseOnStick(request); reminder != "" {
+			p("%s\n", reminder)
+		}
+	}
 	if data, err := os.ReadFile(unattendedFailure); err == nil {
 		p("The unattended installation did not go through:\n")
 		for line := range strings.SplitSeq(strings.TrimSpace(string(data)), "\n") {

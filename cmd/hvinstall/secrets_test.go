@@ -3,6 +3,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -17,6 +20,7 @@ import (
 	"time"
 
 	"hvinstall/configs"
+	"hvinstall/host/web"
 	"hvinstall/vmstore"
 )
 
@@ -182,10 +186,44 @@ func TestUnattendedPlanIsShownWithoutSecrets(t *testing.T) {
 	defer cancel()
 	out := &stopAfter{cancel: cancel}
 	from := strings.Replace(server.URL, "://", "://me:"+word+"@", 1) + "/layout?sig=" + word
-	if _, err := fetchPlan(ctx, out, from); err == nil {
+	if _, err := fetchPlan(ctx, web.New("", stallOfPlan), out, from); err == nil {
 		t.Error("it was fetched")
 	}
-	wantShown(t, out.String(), word)
+	// The server's own phrase is not handed on.
+	if text := out.String(); strings.ContainsAny(text, "\x1b\x07") || strings.Contains(text, word) || !strings.Contains(text, "503 Service Unavailable") {
+		t.Errorf("the console gets %q", text)
+	}
+}
+
+// TestHostilePlanServer: who answers in the layout's place, or leads on to
+// another, gets no machine.
+func TestHostilePlanServer(t *testing.T) {
+	plain := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hostname: evil\n") }))
+	defer plain.Close()
+	secure := httptest.NewTLSServer(http.RedirectHandler(plain.URL, http.StatusFound))
+	defer secure.Close()
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	var out bytes.Buffer
+	var redirect *web.RedirectError
+	started := time.Now()
+	if data, err := fetchPlan(ctx, web.NewWith(ca, 5*time.Second), &out, secure.URL); !errors.As(err, &redirect) || len(data) > 0 || time.Since(started) > 10*time.Second {
+		t.Errorf("https leads to http: %q, %v", data, err)
+	}
+	data, err := fetchPlan(ctx, web.New("", 5*time.Second), &out, plain.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := isNamed(data, strings.Repeat("a", 64)); err == nil || !strings.Contains(err.Error(), "somebody else answered") {
+		t.Errorf("another file than the one that is named: %v", err)
+	}
+	if err := isNamed(data, fmt.Sprintf("%x", sha256.Sum256(data))); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestErrorsAreShownThroughOnePlace: no command hands an error to fmt as it is.

@@ -3,10 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"hvinstall/host"
+	"hvinstall/host/web"
 	"hvinstall/osimage/live"
 )
 
@@ -44,6 +46,9 @@ func runUnattended(ctx context.Context) int {
 		}
 		return max(code, exitFailed)
 	}
+	if reminder := passphraseOnStick(request); reminder != "" {
+		fmt.Fprintf(out, "\n%s\n", reminder)
+	}
 	verb := map[live.Then]string{live.Reboot: "reboot", live.PowerOff: "poweroff"}[request.Then]
 	if verb == "" {
 		fmt.Fprintf(out, "\nDone. Take the stick out and type: reboot\n")
@@ -67,16 +72,12 @@ func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
 		return request, exitUsage, err
 	}
 	fmt.Fprintf(out, "\nhvinstall: unattended installation by the kernel's command line: %s\n\n", showable(request.Plan))
-	plan := request.Plan
-	if request.IsURL() {
-		data, err := fetchPlan(ctx, out, plan)
-		if err != nil {
-			return request, exitFailed, err
-		}
-		plan = unattendedPlan
-		if err := host.WriteFile(plan, data, 0o600); err != nil {
-			return request, exitFailed, err
-		}
+	if request.Clear {
+		fmt.Fprintf(out, "hvinstall: the passphrase came over the network, where others may have read it: change it once the host runs (docs/recovery.md)\n\n")
+	}
+	plan, code, err := namedPlan(ctx, out, request)
+	if err != nil {
+		return request, code, err
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -110,6 +111,17 @@ func attempt(ctx context.Context, out io.Writer) (live.Request, int, error) {
 		return request, code, errors.New(reason)
 	}
 	return request, exitDone, nil
+}
+
+// passphraseOnStick reminds of the file that opens the host and is in a pocket.
+func passphraseOnStick(request live.Request) string {
+	if request.Passphrase == "" || request.Clear {
+		return ""
+	}
+	if _, err := os.Stat(request.Passphrase); err != nil {
+		return ""
+	}
+	return fmt.Sprintf("The host's passphrase is still on the stick, where anybody who finds it can read it: delete %s, and hvinstall.passphrase_file= from loader/entries/live.conf.", showable(request.Passphrase))
 }
 
 // passphrasePipe is a pipe with the content of the passphrase file in it.
@@ -152,18 +164,23 @@ func (l *lastLines) Write(p []byte) (int, error) {
 
 func (l *lastLines) String() string { return string(l.kept) }
 
-// largestPlan bounds what is taken from the network as a layout.
-const largestPlan = 4 << 20
+const (
+	// largestPlan bounds what is taken from the network as a layout.
+	largestPlan = 4 << 20
+	// stallOfPlan is how long its server may be silent.
+	stallOfPlan = 20 * time.Second
+)
 
 // fetchPlan asks again for two minutes: a machine that has just started may
-// not have its address yet.
-func fetchPlan(ctx context.Context, out io.Writer, url string) ([]byte, error) {
-	client := &http.Client{Timeout: 20 * time.Second}
+// not have its address yet, nor the time.
+func fetchPlan(ctx context.Context, client *web.Client, out io.Writer, url string) ([]byte, error) {
+	defer client.Close()
 	deadline := time.Now().Add(2 * time.Minute)
 	told := false
 	for {
-		data, err := fetchOnce(ctx, client, url)
-		if err == nil || time.Now().After(deadline) || ctx.Err() != nil {
+		data, err := client.Text(ctx, url, largestPlan, stallOfPlan)
+		var redirect *web.RedirectError
+		if err == nil || errors.As(err, &redirect) || time.Now().After(deadline) || ctx.Err() != nil {
 			if err != nil {
 				err = fmt.Errorf("fetching the layout: %w", err)
 			}
@@ -180,22 +197,35 @@ func fetchPlan(ctx context.Context, out io.Writer, url string) ([]byte, error) {
 	}
 }
 
-func fetchOnce(ctx context.Context, client *http.Client, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// namedPlan is a local file with the plan that the command line names. What has a
+// sum is read once, and what was compared is what is used.
+func namedPlan(ctx context.Context, out io.Writer, request live.Request) (string, int, error) {
+	var data []byte
+	var err error
+	switch {
+	case request.IsURL():
+		data, err = fetchPlan(ctx, web.New("", stallOfPlan), out, request.Plan)
+	case request.Sum != "":
+		data, err = os.ReadFile(request.Plan)
+	default:
+		return request.Plan, exitDone, nil
+	}
 	if err != nil {
-		return nil, err
+		return "", exitFailed, err
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return nil, err
+	if err := isNamed(data, request.Sum); err != nil {
+		return "", exitRefused, err
 	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: the server answered %s", url, response.Status)
+	if err := host.WriteFile(unattendedPlan, data, 0o600); err != nil {
+		return "", exitFailed, err
 	}
-	data, err := io.ReadAll(io.LimitReader(response.Body, largestPlan+1))
-	if err == nil && len(data) > largestPlan {
-		err = fmt.Errorf("%s is larger than %d MiB: not a layout", url, largestPlan>>20)
+	return unattendedPlan, exitDone, nil
+}
+
+// isNamed compares a layout with the sum that the kernel's command line has.
+func isNamed(data []byte, sum string) error {
+	if have := sha256.Sum256(data); sum != "" && hex.EncodeToString(have[:]) != sum {
+		return fmt.Errorf("the layout's sha256 is %x, and hvinstall.plan_sha256= says %s: it is another file, or somebody else answered; nothing was written", have, sum)
 	}
-	return data, err
+	return nil
 }

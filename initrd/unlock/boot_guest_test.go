@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -231,11 +232,19 @@ func TestLiveMedium(t *testing.T) {
 		"verified": {withImage, nil, "hvinstall.live=ram hvinstall.sha256=" + sum},
 	} {
 		t.Run(name, func(t *testing.T) {
-			said, r := booted(t, machine{sticks: c.sticks, append: c.append}.start(t, f, written(t, c.image)))
+			// The machine's clock has no battery.
+			said, r := booted(t, machine{sticks: c.sticks, append: c.append, qemu: []string{"-rtc", "base=1970-01-02T00:00:00"}}.start(t, f, written(t, c.image)))
 			for _, want := range []string{"MOUNT overlay / overlay rw", "MARKER root", "LIVE root.squashfs"} {
 				if !strings.Contains(said, want) {
 					t.Errorf("the live system does not say %q:\n%s", want, said)
 				}
+			}
+			clock := regexp.MustCompile(`CLOCK (\d+)`).FindStringSubmatch(said)
+			if clock == nil {
+				t.Fatalf("no clock:\n%s", said)
+			}
+			if now, _ := strconv.ParseInt(clock[1], 10, 64); time.Unix(now, 0).Year() < 2020 {
+				t.Errorf("the clock is at %s, before its image was made", time.Unix(now, 0))
 			}
 			if !r.Live || r.SwitchRoot == 0 {
 				t.Errorf("the report: %+v", r)

@@ -106,6 +106,7 @@ echo "SLAVES $(cd /sys/block; for d in dm-*; do echo -n "$(cat $d/dm/name)=$(ls 
 echo "MAPPER $(cd /dev/mapper; for f in *; do echo -n "$f>$(readlink $f) "; done)"
 dmesg -r | grep 'hvinstall: WARNING' | sed 's/^/KMSG /'
 echo "LIVE $(ls /run/hvinstall/live/hvinstall 2>/dev/null)"
+echo "CLOCK $(date +%s)"
 echo "PRINTK $(cut -f1 /proc/sys/kernel/printk)"
 echo REPORT-BEGIN; cat /run/hvinstall/boot.json; echo REPORT-END
 if grep -q test.udev /proc/cmdline; then
@@ -235,6 +236,7 @@ type machine struct {
 	append  string   // to the kernel command line
 	screen  bool
 	files   map[string]addition // into the initramfs
+	qemu    []string            // words of its command line
 }
 
 func (m machine) boot(t testing.TB) *testvm.VM {
@@ -261,7 +263,7 @@ func (m machine) boot(t testing.TB) *testvm.VM {
 func (m machine) start(t testing.TB, f fixture, initramfs string) *testvm.VM {
 	t.Helper()
 	c := testvm.Config{
-		Kernel: f.vmlinux, Initrd: initramfs, Timeout: 8 * time.Minute, Screen: m.screen,
+		Kernel: f.vmlinux, Initrd: initramfs, Timeout: 8 * time.Minute, Screen: m.screen, Extra: m.qemu,
 		Append: strings.TrimSpace("console=ttyS0 panic=-1 mitigations=off no_timer_check " + m.append),
 	}
 	if m.screen {

@@ -64,6 +64,7 @@ func bootLive(con *consoles, hw *hardware, a arguments, report *boot.Report) err
 			return err
 		}
 	}
+	setClock(con, file, liveMedium)
 	if err := mountImage(file); err != nil {
 		return err
 	}

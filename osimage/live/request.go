@@ -18,10 +18,14 @@ type Request struct {
 	Plan    string // a file on the medium, by its full path, or an http(s) URL
 	Yes     bool   // consent to a plan that erases nothing that holds data
 	Confirm string // consent to the plan with this digest
+	Sum     string // sha256 that the plan's file must have; empty: not said
 	// Passphrase is a file on the medium. The passphrase itself never stands on
 	// the command line, where every process can read it.
 	Passphrase string
-	Then       Then
+	// Clear says that whoever asks knows that the passphrase came with the boot
+	// from the network, where others may have read it.
+	Clear bool
+	Then  Then
 }
 
 // Then is what follows an installation that went well.
@@ -41,6 +45,7 @@ var ErrNoRequest = errors.New("the kernel's command line has no hvinstall.plan="
 func ParseRequest(commandLine string) (Request, error) {
 	r := Request{Then: Stay}
 	var wrong []error
+	fromNetwork := false
 	for _, word := range words(commandLine) {
 		key, value, _ := strings.Cut(word, "=")
 		var err error
@@ -51,6 +56,12 @@ func ParseRequest(commandLine string) (Request, error) {
 			if r.Yes = value == "" || value == "1" || value == "yes"; !r.Yes {
 				err = errors.New("write it without a value, or leave it out")
 			}
+		case "hvinstall.live":
+			fromNetwork = value == "ram"
+		case "hvinstall.plan_sha256":
+			if r.Sum = strings.ToLower(value); len(r.Sum) != 64 || strings.Trim(r.Sum, "0123456789abcdef") != "" {
+				err = errors.New("it is 64 hexadecimal digits: sha256sum layout.yaml prints them")
+			}
 		case "hvinstall.confirm":
 			if r.Confirm = value; value == "" {
 				err = errors.New("the digest is missing: hvinstall --plan layout.yaml --dry-run prints it")
@@ -60,6 +71,8 @@ func ParseRequest(commandLine string) (Request, error) {
 		case "hvinstall.passphrase":
 			// Not even its length may be told.
 			err = errors.New("a passphrase on the command line can be read by every process: put it into a file on the stick, and name that by hvinstall.passphrase_file=")
+		case "hvinstall.passphrase_clear":
+			r.Clear = true
 		case "hvinstall.then":
 			if r.Then = Then(value); !slices.Contains([]Then{Stay, Reboot, PowerOff}, r.Then) {
 				err = fmt.Errorf("%q is none of stay, reboot and poweroff", value)
@@ -77,6 +90,12 @@ func ParseRequest(commandLine string) (Request, error) {
 	}
 	if !r.Yes && r.Confirm == "" {
 		wrong = append(wrong, errors.New("hvinstall.plan without consent: add hvinstall.yes (erases nothing that holds data) or hvinstall.confirm=DIGEST"))
+	}
+	if r.Yes && r.Sum == "" && strings.HasPrefix(r.Plan, "http://") {
+		wrong = append(wrong, errors.New("hvinstall.yes with a plan by plain http gives this machine to whoever answers first: name the file by hvinstall.plan_sha256= (sha256sum layout.yaml), or serve it by https, or consent by hvinstall.confirm=DIGEST"))
+	}
+	if fromNetwork && r.Passphrase != "" && !r.Clear {
+		wrong = append(wrong, errors.New("hvinstall.passphrase_file: a passphrase that came with a boot from the network can have been read by everybody on it: leave it out (encryption: fallback_to_password: false), or start from a stick; hvinstall.passphrase_clear says that you know, and want it"))
 	}
 	return r, errors.Join(wrong...)
 }
@@ -99,7 +118,7 @@ func planPath(value string) (string, error) {
 		if u.Host == "" {
 			return "", fmt.Errorf("%q has no host", value)
 		}
-		return value, nil
+		return u.String(), nil // the scheme in small letters
 	}
 	return onMedium(strings.TrimPrefix(value, "file://"))
 }

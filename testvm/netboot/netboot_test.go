@@ -31,7 +31,7 @@ encryption:
 // script is what docs/live.md has, with the passphrase as a file beside the
 // image.
 const script = `#!ipxe
-kernel %[1]s/linux quiet console=ttyS0,115200 hvinstall.live=ram hvinstall.sha256=%[2]s hvinstall.plan=%[1]s/layout.yaml hvinstall.confirm=%[3]s hvinstall.passphrase_file=hvinstall/secret.txt hvinstall.then=poweroff
+kernel %[1]s/linux quiet console=ttyS0,115200 hvinstall.live=ram hvinstall.sha256=%[2]s hvinstall.plan=%[1]s/layout.yaml hvinstall.confirm=%[3]s hvinstall.passphrase_file=hvinstall/secret.txt hvinstall.passphrase_clear hvinstall.then=poweroff
 initrd %[1]s/initrd
 initrd %[1]s/root.squashfs /hvinstall/root.squashfs
 initrd %[1]s/secret.txt /hvinstall/secret.txt
