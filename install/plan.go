@@ -294,6 +294,14 @@ func (p Plan) Removes() []string {
 	return names
 }
 
+// DeletesForGood lists the VMs whose files a run deletes at once.
+func (p Plan) DeletesForGood() []string {
+	if p.VMs == nil || !p.Has(PartVMs) {
+		return nil
+	}
+	return p.VMs.DeletedForGood()
+}
+
 // AdoptsWithChanges lists the VMs of another's making whose guests see other
 // hardware afterwards.
 func (p Plan) AdoptsWithChanges() []string {

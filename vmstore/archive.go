@@ -155,6 +155,9 @@ func (u unpacking) zip(source *follower) error {
 			image = entry
 		}
 	}
+	if image != nil && image.Flags&1 != 0 {
+		return badArchive("zip", fmt.Errorf("%q in it is encrypted", image.Name))
+	}
 	if image == nil {
 		return badArchive("zip", errors.New("it holds no image"))
 	}

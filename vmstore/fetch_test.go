@@ -390,7 +390,7 @@ func TestFetchRefuses(t *testing.T) {
 		"a length that is a lie": {served{data: packed, etag: `"x"`, claims: int64(len(packed)) + 999}, "", "server"},
 		"wrong checksum":         {served{data: packed}, sha(image), "the checksum in the layout is another file's"},
 		"no length at all":       {served{data: packed, bare: true}, "", "without a length"},
-		"cut gzip":               {served{data: packed[:len(packed)-9]}, "", "unpacking gz"},
+		"cut gzip":               {served{data: packed[:len(packed)-9]}, "", "unpacking gz: it ends before it is whole; compare the file"},
 		"broken xz":              {served{data: append([]byte("\xfd7zXZ\x00"), packed...)}, "", "unpacking xz"},
 		"a web page":             {served{data: []byte("<!DOCTYPE html><html>log in</html>")}, "", `it begins with "<!DOCTYPE html>`},
 		"nothing":                {served{data: nil}, "", "it is empty"},
@@ -412,6 +412,7 @@ func TestFetchRefuses(t *testing.T) {
 		"a symlink in tar.xz":    {served{data: compressed(t, "xz", tarOf(t, tar.Header{Name: "disk.qcow2", Typeflag: tar.TypeSymlink, Linkname: "/etc/shadow"}))}, "", "is a symlink"},
 		"zip with two":           {served{data: zipOf(t, "a.qcow2", "b.qcow2")}, "", "is there beside"},
 		"zip with a path":        {served{data: zipOf(t, "../a.qcow2")}, "", "leaves the directory"},
+		"zip with a password":    {served{data: encryptedZip(t)}, "", `"a.qcow2" in it is encrypted`},
 		"a bomb in gz":           {served{data: compressed(t, "gz", make([]byte, 9<<20))}, "", "unpacks to more than"},
 		"a bomb in xz":           {served{data: compressed(t, "xz", make([]byte, 9<<20))}, "", "unpacks to more than"},
 		"a bomb in zip":          {served{data: compressed(t, "zip", make([]byte, 9<<20))}, "", "unpacks to more than"},
@@ -505,4 +506,20 @@ func isoOf(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	return image
+}
+
+// encryptedZip has an entry that is marked as zip -e does.
+func encryptedZip(t *testing.T) []byte {
+	data := zipOf(t, "a.qcow2")
+	for _, header := range []struct {
+		magic string
+		flags int
+	}{{"PK\x03\x04", 6}, {"PK\x01\x02", 8}} {
+		at := bytes.Index(data, []byte(header.magic))
+		if at < 0 {
+			t.Fatal("the zip has no such header")
+		}
+		data[at+header.flags] |= 1
+	}
+	return data
 }

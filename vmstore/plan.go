@@ -631,6 +631,17 @@ func (p Plan) Removals() []VM {
 	return found
 }
 
+// DeletedForGood are the VMs whose directories are deleted at once.
+func (p Plan) DeletedForGood() []string {
+	var found []string
+	for _, v := range p.Removals() {
+		if v.Lost != nil && v.Lost.Directory != "" && v.PurgeAfter == 0 {
+			found = append(found, v.Name)
+		}
+	}
+	return found
+}
+
 // AdoptedWithChanges are the VMs that hvinstall did not make and whose guests
 // see other hardware after their adoption; a run asks for them.
 func (p Plan) AdoptedWithChanges() []string {

@@ -278,7 +278,13 @@ type ArchiveError struct {
 	Err  error
 }
 
-func (e *ArchiveError) Error() string { return fmt.Sprintf("unpacking %s: %v", e.Kind, e.Err) }
+func (e *ArchiveError) Error() string {
+	why := e.Err.Error()
+	if errors.Is(e.Err, io.ErrUnexpectedEOF) {
+		why = "it ends before it is whole"
+	}
+	return fmt.Sprintf("unpacking %s: %s; compare the file with its vendor's checksum, or unpack it yourself and use a file:// URL", e.Kind, why)
+}
 func (e *ArchiveError) Unwrap() error { return e.Err }
 
 // badArchive marks an error as the archive's fault, unless it is known to be

@@ -266,7 +266,7 @@ func (r session) fail(err error) int {
 
 // consent makes sure that somebody wants exactly this plan.
 func (r session) consent(ctx context.Context) error {
-	erased, adopted := r.plan.Erases(), r.plan.AdoptsWithChanges()
+	erased, deleted, adopted := r.plan.Erases(), r.plan.DeletesForGood(), r.plan.AdoptsWithChanges()
 	switch {
 	case r.confirm != "":
 		if !strings.EqualFold(r.confirm, r.plan.Digest) {
@@ -276,6 +276,9 @@ func (r session) consent(ctx context.Context) error {
 		return nil
 	case r.yes && len(erased) > 0:
 		return fmt.Errorf("--yes does not consent to erasing %s; use --confirm %s", shortNames(erased), r.plan.Digest)
+	case r.yes && len(deleted) > 0:
+		return fmt.Errorf("--yes does not consent to deleting %s for good; use --confirm %s, or keep the disks aside for a time with purge_after",
+			strings.Join(deleted, ", "), r.plan.Digest)
 	case r.yes && len(adopted) > 0:
 		return fmt.Errorf("--yes does not consent to other hardware for %s, which hvinstall did not make; use --confirm %s", strings.Join(adopted, ", "), r.plan.Digest)
 	case r.yes:
@@ -284,7 +287,7 @@ func (r session) consent(ctx context.Context) error {
 	input, isFile := r.t.in.(*os.File)
 	if !isFile || !term.IsTerminal(int(input.Fd())) {
 		hint := "--confirm " + r.plan.Digest
-		if len(erased)+len(adopted) == 0 {
+		if len(erased)+len(deleted)+len(adopted) == 0 {
 			hint += " or --yes"
 		}
 		return fmt.Errorf("nobody is there to confirm: run at a terminal, or with %s", hint)

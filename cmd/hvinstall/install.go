@@ -48,7 +48,7 @@ func (f *installFlags) set() *pflag.FlagSet {
 	s.BoolVar(&f.json, "json", false, "the plan, or one event on a line, as JSON")
 	s.BoolVar(&f.exitCode, "exit-code", false, "with --dry-run: exit 4 when there is something to do")
 	s.StringVar(&f.confirm, "confirm", "", "consent to exactly the plan with this `DIGEST`, without asking")
-	s.BoolVar(&f.yes, "yes", false, "consent, without asking, to a plan that erases nothing that holds data")
+	s.BoolVar(&f.yes, "yes", false, "consent, without asking, to a plan that erases and deletes nothing that holds data")
 	s.StringArrayVar(&f.erase, "erase", nil, "`BY-ID` name of a disk of the layout that may be erased although it holds data; once for each disk")
 	s.StringSliceVar(&f.only, "only", nil, "do only these `PARTS`: disks, os, net, vms")
 	s.StringVar(&f.passphraseFile, "passphrase-file", "", "read the LUKS passphrase from this `FILE` (without its last newline)")
