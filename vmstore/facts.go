@@ -94,6 +94,7 @@ type DomainDisk struct {
 	Device string `json:"device"`         // disk, cdrom, …
 	Kind   string `json:"kind,omitempty"` // file, block, network, …
 	Path   string `json:"path,omitempty"`
+	Source string `json:"source,omitempty"` // of a volume or network disk: pool/volume, rbd:pool/image
 	Format string `json:"format,omitempty"`
 	Boot   int    `json:"boot,omitempty"` // its place in the boot order; 0: none
 }

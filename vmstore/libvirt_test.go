@@ -280,7 +280,7 @@ func TestAdopt(t *testing.T) {
 		after.Machine != before.Machine || after.UEFI || after.LiveRAMMB != 64 || !after.Active || after.Autostart || after.Type != "qemu" {
 		t.Errorf("it was\n%+v, and is\n%+v", before, after)
 	}
-	if said := fmt.Sprint(r.plan.Notes); !strings.Contains(said, "does not start with the host, and stays so") || !strings.Contains(said, "without KVM") {
+	if said := fmt.Sprint(r.plan.Notes); !strings.Contains(said, "does not start with the host, and stays so") {
 		t.Errorf("notes %s", said)
 	}
 	if r = wantNothing(t, want, Env{}); r.plan.VMs[0].Action != Keep {

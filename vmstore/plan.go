@@ -68,6 +68,9 @@ type VM struct {
 	// the domain.xml beside the disk. Empty: there was none.
 	From Origin `json:"from,omitempty"`
 	wish wish
+	// DiskName is what a person knows the disk by that the VM has; empty: it is
+	// made.
+	DiskName string `json:"disk_name,omitempty"`
 	// grows is true where the layout gives the disk a size.
 	grows bool
 	// transient is true for a VM that runs without a definition.
@@ -330,7 +333,7 @@ func (p *Plan) judge(v *VM, vm configs.VM, have *Domain, definition string, fact
 	v.Differences, v.ByHand, v.transient = m.found, m.byHand(), !have.Persistent
 	p.Notes = append(p.Notes, m.notes...)
 	p.noteFirmware(v, vm, have)
-	if v.Spec.DomainType == "qemu" && !typed {
+	if v.Spec.DomainType == "qemu" && !typed && facts.Host.KVM.Usable {
 		p.note("type-kept", v.Name, "it runs without KVM, slowly, and stays so: libvirt_domain_type: kvm changes that")
 	}
 	p.noteStart(v, vm, have)
@@ -374,10 +377,13 @@ func (p *Plan) noteStart(v *VM, vm configs.VM, have *Domain) {
 	if v.From != InLibvirt || have.made() {
 		return
 	}
-	if !namesStart(vm) && !have.Autostart {
+	asleep, off := !namesStart(vm) && !have.Autostart, vm.Running == nil && !have.Active && !v.Running
+	switch {
+	case asleep && off:
+		p.note("start-kept", v.Name, "it is off, does not start with the host, and stays so: running and autostart are for the layout to say")
+	case asleep:
 		p.note("start-kept", v.Name, "it does not start with the host, and stays so: autostart: true changes that")
-	}
-	if vm.Running == nil && !have.Active && !v.Running {
+	case off:
 		p.note("start-kept", v.Name, "it is off, and stays so: running: true starts it")
 	}
 }
@@ -414,7 +420,10 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 		return nil
 	}
 	if have != nil {
-		_, found, ambiguous := have.systemDisk(layoutDisk(vm, v.Spec))
+		disk, found, ambiguous := have.systemDisk(layoutDisk(vm, v.Spec))
+		if found {
+			v.DiskName = disk.name()
+		}
 		switch {
 		case len(ambiguous) > 0:
 			return []step.Refusal{{
@@ -426,7 +435,7 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 			p.note("disk-none", v.Name, "it has no disk, and gets none")
 			return nil
 		case v.Spec.DiskKind != "file":
-			p.note("disk-kept", v.Name, "its disk is a %s disk (%s), and stays so: its image, disk_gb and backing chain are not looked at", v.Spec.DiskKind, v.Spec.Disk)
+			p.note("disk-kept", v.Name, "its disk is a %s disk (%s), and stays so: its image, disk_gb and backing chain are not looked at", v.Spec.DiskKind, v.DiskName)
 			return nil
 		}
 		if v.Spec.Disk != layoutDisk(vm, v.Spec) {
@@ -438,6 +447,10 @@ func (p *Plan) judgeDisk(v *VM, vm configs.VM, have *Domain, facts Facts) []step
 		file.Format, file.Virtual, file.Problem = formatRaw, file.Size, ""
 	}
 	if !there {
+		if have != nil && have.Active {
+			_, advice := have.troubles(facts)
+			return []step.Refusal{{Code: "disk-gone", Where: v.Name, What: "it runs, and the file of its disk is gone: " + v.Spec.Disk, Hint: advice}}
+		}
 		if have != nil {
 			return []step.Refusal{{
 				Code: "disk-gone", Where: v.Name,

@@ -444,3 +444,60 @@ func TestUnit(t *testing.T) {
 		t.Error(UnitName)
 	}
 }
+
+// TestLeftAsItIs: what the layout does not speak of stays as the owner of the VM
+// has it, and is told.
+func TestLeftAsItIs(t *testing.T) {
+	plan := func(typed string, active, autostart bool, disk string, change func(*configs.VM)) (VM, string) {
+		t.Helper()
+		text := "<domain type='qemu'><name>haos</name><uuid>11111111-2222-4333-8444-555555555555</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type machine='q35'>hvm</type></os><devices>" + disk + "</devices></domain>"
+		d := Domain{Persistent: true, Inactive: text, Active: active, Autostart: autostart, State: "shut off"}
+		if active {
+			d.Live, d.State = text, "running"
+		}
+		if err := d.read(); err != nil {
+			t.Fatal(err)
+		}
+		facts := goodHost()
+		facts.Domains = []Domain{d}
+		vm := haos()
+		vm.VCPU, vm.RAMMB, vm.MACAddress, vm.DiskGB = 0, 0, "", 0
+		if change != nil {
+			change(&vm)
+		}
+		p, refusals := MakePlan(configs.VMPlan{DomainType: typed, VMs: []configs.VM{vm}}, "h", facts, Options{})
+		var said []string
+		for _, n := range p.Notes {
+			said = append(said, n.What)
+		}
+		for _, r := range refusals {
+			said = append(said, r.Error())
+		}
+		return p.VMs[0], strings.Join(said, "; ")
+	}
+	const volume, network = `<disk type='volume' device='disk'><source pool='p' volume='v.qcow2'/><target dev='vda' bus='virtio'/></disk>`,
+		`<disk type='network' device='disk'><source protocol='rbd' name='p/img'/><target dev='vda' bus='virtio'/></disk>`
+	on, named := true, func(v *configs.VM) { v.BootOrder = 3 }
+	for name, c := range map[string]struct {
+		typed               string
+		active, autostart   bool
+		disk                string
+		change              func(*configs.VM)
+		wantAuto, wantStart bool
+		says, saysNot       string
+	}{
+		"off":              {"", false, false, volume, nil, false, false, "it is off, does not start with the host, and stays so", ""},
+		"on":               {"", true, true, volume, nil, true, false, "its disk is a volume disk (p/v.qcow2), and stays so", "does not start"},
+		"without KVM":      {"", true, true, network, nil, true, false, "it runs without KVM, slowly, and stays so", "starts it"},
+		"type named":       {"qemu", true, true, network, nil, true, false, "its disk is a network disk (rbd:p/img)", "without KVM"},
+		"autostart only":   {"qemu", false, true, network, nil, true, false, "it is off, and stays so: running: true starts it", "autostart"},
+		"running is named": {"qemu", false, false, network, func(v *configs.VM) { v.Running = &on }, false, true, "it does not start with the host, and stays so", "it is off"},
+		"order is named":   {"qemu", false, false, network, named, true, false, "it is off, and stays so", "autostart: true"},
+		"its file is gone": {"qemu", true, false, `<disk type='file' device='disk'><driver type='qcow2'/><source file='/x/a.qcow2'/><target dev='vda' bus='virtio'/></disk>`, nil, false, false, "it runs, and the file of its disk is gone: /x/a.qcow2; do not stop it", "put the file back"},
+	} {
+		v, said := plan(c.typed, c.active, c.autostart, c.disk, c.change)
+		if v.Autostart != c.wantAuto || v.Running != c.wantStart || !strings.Contains(said, c.says) || c.saysNot != "" && strings.Contains(said, c.saysNot) || v.Spec.DomainType != "qemu" {
+			t.Errorf("%s: autostart %v, started %v, type %s; want %v, %v, and said %q; said:\n%s", name, v.Autostart, v.Running, v.Spec.DomainType, c.wantAuto, c.wantStart, c.says, said)
+		}
+	}
+}

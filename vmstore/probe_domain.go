@@ -1,6 +1,7 @@
 package vmstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -200,8 +201,17 @@ func readDisk(e *etree.Element) DomainDisk {
 	if d.Device == "" {
 		d.Device = "disk"
 	}
+	switch d.Kind {
+	case "volume":
+		d.Source = value(source, "pool") + "/" + value(source, "volume")
+	case "network":
+		d.Source = value(source, "protocol") + ":" + value(source, "name")
+	}
 	return d
 }
+
+// name is what a person knows the disk by.
+func (d DomainDisk) name() string { return cmp.Or(d.Path, d.Source, d.Target) }
 
 func number(s string) int {
 	n, _ := strconv.Atoi(s)

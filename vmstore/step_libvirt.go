@@ -23,7 +23,10 @@ func (w *worker) define(v VM) step.Step {
 	title := "define " + v.Name + " in libvirt"
 	switch v.Action {
 	case Adopt:
-		title = "take over " + v.Name + " as it is, with its disk " + v.Spec.Disk
+		title = "take over " + v.Name + " as it is"
+		if v.DiskName != "" {
+			title += ", with its disk " + v.DiskName
+		}
 	case Change, Keep:
 		title = "redefine " + v.Name + " in libvirt"
 	case Create, Remove, Gone:

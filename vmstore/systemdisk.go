@@ -1,6 +1,7 @@
 package vmstore
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -39,7 +40,7 @@ func (d *Domain) systemDisk(dest string) (disk DomainDisk, found bool, ambiguous
 		return disk, true, nil
 	}
 	for _, e := range disks {
-		ambiguous = append(ambiguous, strings.TrimSpace(e.Target+" "+e.Path))
+		ambiguous = append(ambiguous, strings.TrimSpace(e.Target+" "+cmp.Or(e.Path, e.Source)))
 	}
 	return disk, false, ambiguous
 }

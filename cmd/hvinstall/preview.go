@@ -12,6 +12,7 @@ import (
 	"hvinstall/disk"
 	"hvinstall/install"
 	"hvinstall/net/bridge"
+	"hvinstall/step"
 	"hvinstall/vmstore"
 )
 
@@ -508,7 +509,7 @@ func (p preview) vms() {
 	p.heading("VMS")
 	var kept []string
 	for _, vm := range p.plan.VMs.VMs {
-		if p.folded() && (vm.Action == vmstore.Keep && len(vm.Differences) == 0 && vm.RestartLine() == "" || vm.Action == vmstore.Gone) {
+		if p.folded() && !p.refused(vm.Name) && (vm.Action == vmstore.Keep && len(vm.Differences) == 0 && vm.RestartLine() == "" || vm.Action == vmstore.Gone) {
 			kept = append(kept, vm.Name)
 			continue
 		}
@@ -520,6 +521,11 @@ func (p preview) vms() {
 	for _, u := range p.plan.VMs.Undeclared {
 		p.painted(u.Name, "not in the layout, left alone ("+u.State+")", p.dim)
 	}
+}
+
+// refused says whether there is a reason against what is wanted of it.
+func (p preview) refused(name string) bool {
+	return slices.ContainsFunc(p.plan.Refusals, func(r step.Refusal) bool { return r.Where == name })
 }
 
 // vm is one VM: what it is, and what becomes of it.
@@ -541,6 +547,8 @@ func (p preview) vm(vm vmstore.VM) {
 	}
 	p.row(vm.Name, vmWords(declared, vm.Spec))
 	switch {
+	case vm.DiskName != "" && vm.From != "":
+		p.fact("disk", vm.DiskName+", as it is", p.dim)
 	case declared.DiskImage != nil:
 		p.fact("disk", configs.PublicURL(declared.DiskImage.URL), p.dim)
 	case declared.ISOImage != nil:
