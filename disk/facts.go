@@ -15,8 +15,15 @@ import (
 type Facts struct {
 	Disks []Disk `json:"disks"`
 	// Filesystems are the btrfs that are mounted.
-	Filesystems []Btrfs  `json:"filesystems,omitempty"`
-	Unseen      []string `json:"unseen,omitempty"` // what could not be read, and why
+	Filesystems []Btrfs    `json:"filesystems,omitempty"`
+	Swapfiles   []Swapfile `json:"swapfiles,omitempty"`
+	Unseen      []string   `json:"unseen,omitempty"` // what could not be read, and why
+}
+
+// Swapfile is a file that the kernel swaps to.
+type Swapfile struct {
+	Path string `json:"path"`
+	Size uint64 `json:"size"` // bytes
 }
 
 // Disk is one whole disk.

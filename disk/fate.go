@@ -50,6 +50,8 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 		return p.keepStick(dp)
 	}
 	switch {
+	case own && p.formerMember(d, carried) && slices.ContainsFunc(p.Erase, dp.isCalled):
+		return Erase
 	case own, carries && carried.Open: // no consent erases a volume of this host, or one that it has open
 		p.refuseCarried(w, d, carried)
 		return Refuse

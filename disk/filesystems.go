@@ -18,7 +18,7 @@ func (p *planner) filesystems() {
 			fs.Subvols = append(fs.Subvols, SubvolumePlan{Name: s.Name, Mountpoint: s.Mountpoint, Options: mountOptions(l.OS.MountOptions, fs.Discard)})
 		}
 		if l.OS.SwapSize > 0 {
-			fs.Swap = &SwapPlan{Subvolume: "swap", Path: swapPath, Size: uint64(l.OS.SwapSize)}
+			fs.Swap = &SwapPlan{Subvolume: "swap", Path: swapPath, Size: uint64(l.OS.SwapSize), Now: p.swapNow()}
 		}
 		p.over(&fs, l.OS.Adopt)
 	}
@@ -27,6 +27,16 @@ func (p *planner) filesystems() {
 		fs.Subvols = []SubvolumePlan{{Name: pool.Name, Mountpoint: pool.Mountpoint, Options: mountOptions(pool.MountOptions, fs.Discard)}}
 		p.over(&fs, pool.Adopt)
 	}
+}
+
+// swapNow is the size of the swapfile that the running host uses.
+func (p *planner) swapNow() uint64 {
+	for _, file := range p.Facts.Swapfiles {
+		if file.Path == swapPath {
+			return file.Size
+		}
+	}
+	return 0
 }
 
 // filesystemUUID is the UUID of the file system on these disks: what they say
@@ -69,16 +79,62 @@ func (p *planner) membersAgree() {
 		}
 		have := p.membersOf(fs)
 		names := len(fs.Devices)
+		former := slices.IndexFunc(p.plan.Disks, func(dp DiskPlan) bool {
+			c, carries := dp.Disk.Carried()
+			return carries && dp.Role == RolePool && dp.Pool == fs.Label && p.formerMember(dp.Disk, c)
+		})
 		switch {
+		case former >= 0:
+			p.refuse("pool-member", fs.Label, fmt.Sprintf("take the line of %s out of the layout, and name the pool's %d disks; "+
+				"docs/safety.md, 'A disk of a hvinstall host', says how a former member is given up", p.plan.Disks[former].ID, have),
+				"%s is no member of the pool any more: the pool is mounted, and complete without it", p.plan.Disks[former].ID)
+		case have == 0:
+			p.closedMembers(fs)
 		case have > names:
 			p.refuse("pool-member", fs.Label, fmt.Sprintf("name a new disk below pools.%s.disks in the missing one's place, and btrfs replace fills it; or put the line back. "+
 				"With %d disks the pool could store %s, with all of them back what it could before", fs.Label, names, DecimalSize(fs.Usable)),
 				"the pool has %d disks, and the layout names %d: a member that is missing or left out cannot be done without silently", have, names)
 		case have > 0 && have < names:
-			p.refuse("pool-member", fs.Label, "take the line of the disk that is no member any more out of the layout",
+			p.refuse("pool-member", fs.Label, "take the line of the disk that is no member any more out of the layout; docs/safety.md, 'A disk of a hvinstall host', says how it is given up",
 				"the pool has %d disks, and the layout names %d that carry its volumes", have, names)
 		}
 	}
+}
+
+// closedMembers is membersAgree for a pool that is not mounted: how many disks it
+// had at the last run, its volumes' headers say. Where they disagree, it is known
+// once the volumes are open.
+func (p *planner) closedMembers(fs FilesystemPlan) {
+	had := 0
+	for i, dp := range p.poolDisks(fs.Label) {
+		c, _ := dp.Disk.Carried()
+		if i > 0 && c.Of != had {
+			return
+		}
+		had = c.Of
+	}
+	if had <= len(fs.Devices) {
+		return
+	}
+	var out []string
+	for _, d := range p.Facts.Disks {
+		if c, carries := d.Carried(); carries && c.Role == RolePool && c.Pool == fs.Label && p.usedBy[d.Name] == "" && p.own(d, c) {
+			out = append(out, ByIDFolder+d.Called())
+		}
+	}
+	const removed = "; if it was taken out by 'btrfs device remove' since, open the pool's volumes and mount it: then hvinstall sees that"
+	if len(out) > 0 {
+		p.refuse("pool-member", fs.Label, fmt.Sprintf("add %s to pools.%s.disks again%s", strings.Join(out, ", "), fs.Label, removed),
+			"the pool had %d disks at the last run, and the layout names %d of them", had, len(fs.Devices))
+		return
+	}
+	p.refuse("pool-member", fs.Label, fmt.Sprintf("put the line of the disk that is not there back, or name a new disk below pools.%s.disks in its place, and btrfs replace fills it%s", fs.Label, removed),
+		"the pool had %d disks at the last run, and the layout names %d", had, len(fs.Devices))
+}
+
+// poolDisks are the disks of a pool.
+func (p *planner) poolDisks(pool string) []DiskPlan {
+	return slices.DeleteFunc(slices.Clone(p.plan.Disks), func(dp DiskPlan) bool { return dp.Role != RolePool || dp.Pool != pool })
 }
 
 // membersOf is how many devices the file system has, as the kernel says; 0: not

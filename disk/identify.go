@@ -215,6 +215,23 @@ func (p *planner) own(d Disk, c Carried) bool {
 	return c.Open || strings.EqualFold(c.UUID, p.seed.volume(c.Role, c.Pool, d))
 }
 
+// formerMember reports whether the kernel has the volume's pool mounted, with
+// every device of it there, and the volume is none of them: it was taken out or
+// replaced.
+func (p *planner) formerMember(d Disk, c Carried) bool {
+	if c.Role != RolePool || c.Open || c.Filesystem == "" || !p.own(d, c) {
+		return false
+	}
+	for _, fs := range p.Facts.Filesystems {
+		if fs.UUID == c.Filesystem && len(fs.Mounts) > 0 && len(fs.Devices) > 0 {
+			return !slices.ContainsFunc(fs.Devices, func(member BtrfsDevice) bool {
+				return member.Missing || member.Mapping == "" || member.Mapping == c.Mapping
+			})
+		}
+	}
+	return false
+}
+
 // ownStick reports whether the stick opens a volume of this host.
 func (p *planner) ownStick(d Disk) bool {
 	fat, found := d.keyStick()
@@ -280,6 +297,9 @@ func (p *planner) refuseCarried(w want, d Disk, c Carried) {
 		if strings.Contains(c.Problem, "newer") {
 			hint = "use that hvinstall, or a newer one"
 		}
+	case p.formerMember(d, c):
+		what = fmt.Sprintf("carries %s, of this host, and is no member of that pool any more: the pool is mounted, and complete without it", c)
+		hint = "name another disk here; docs/safety.md, 'A disk of a hvinstall host', says how a former member is given up"
 	case p.own(d, c) && inLayout:
 		what = fmt.Sprintf("carries %s, of this host", c)
 		hint = fmt.Sprintf("put its line back below %s: it is not for %s", home, place)

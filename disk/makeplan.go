@@ -19,7 +19,8 @@ const (
 	tolerance   = 3        // percent that a disk's size may differ from the layout's
 	rootLabel   = "root"   // btrfs label of the OS
 	keyLabel    = "HVKEY"  // FAT label of a key stick
-	swapPath    = "/swap/swapfile"
+	swapMount   = "/swap"
+	swapPath    = swapMount + "/swapfile"
 )
 
 // Input is what MakePlan decides from.

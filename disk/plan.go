@@ -110,6 +110,8 @@ type SwapPlan struct {
 	Subvolume string `json:"subvolume"` // "swap", mounted at /swap
 	Path      string `json:"path"`      // /swap/swapfile
 	Size      uint64 `json:"size"`      // bytes
+	// Now is what the running host swaps to, in bytes; 0: nothing, or not known.
+	Now uint64 `json:"now,omitempty"`
 }
 
 // Former is the host whose pools a new system takes over.

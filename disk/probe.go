@@ -66,7 +66,7 @@ func (o ProbeOptions) Probe(ctx context.Context, root string) (Facts, error) {
 	if err := ctx.Err(); err != nil {
 		return Facts{}, context.Cause(ctx)
 	}
-	return Facts{Disks: disks, Filesystems: m.filesystems(), Unseen: m.unseenLines()}, nil
+	return Facts{Disks: disks, Filesystems: m.filesystems(), Swapfiles: m.swapfiles(), Unseen: m.unseenLines()}, nil
 }
 
 // notDisks are block devices that stand on others, or on memory or network,

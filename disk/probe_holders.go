@@ -1,7 +1,9 @@
 package disk
 
 import (
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -39,6 +41,22 @@ func (m *machine) readHolders() {
 	for name := range m.blocks {
 		m.holders[name] = m.usesThrough(name, uses, nil)
 	}
+}
+
+// swapfiles are those that the kernel uses, see proc_swaps(5). The kernel does
+// not count the first page, which is the header.
+func (m *machine) swapfiles() []Swapfile {
+	var all []Swapfile
+	for line := range strings.SplitSeq(m.text("/proc/swaps"), "\n") {
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[1] != "file" {
+			continue
+		}
+		if kib, err := strconv.ParseUint(fields[2], 10, 40); err == nil {
+			all = append(all, Swapfile{Path: fields[0], Size: kib<<10 + uint64(os.Getpagesize())})
+		}
+	}
+	return all
 }
 
 // usesThrough collects the uses of a device and of everything that stands on

@@ -25,6 +25,7 @@ func (p *planner) standing(wants []want) {
 	if !p.hosted(wants) {
 		return
 	}
+	p.swapLeft()
 	for _, fs := range p.plan.Filesystems {
 		if fs.Fate == Refuse || fs.Fate == Create {
 			continue
@@ -97,10 +98,25 @@ func (p *planner) subvolumes(fs FilesystemPlan, have Btrfs) {
 		}):
 			p.refuse("subvolume-moved", where, fmt.Sprintf("say '%s' again: what is in it is known by that path", line),
 				"the subvolume %s is mounted at %s, and the layout says %s", place.Subvolume, place.Mountpoint, fs.Subvols[named].Mountpoint)
-		case named < 0 && place.Mountpoint == "/home":
+		case named >= 0 || place.Mountpoint == swapMount || fs.Fate != Keep:
+		case place.Mountpoint == "/home":
 			p.refuse("subvolume-left-out", where, fmt.Sprintf("say '%s' again: without it the accounts' homes and SSH keys are gone at the next boot", line),
 				"the layout leaves out the subvolume %s, which is mounted at /home", place.Subvolume)
+		case slices.Contains([]string{"/nix", "/usr", "/var"}, place.Mountpoint):
+			p.refuse("subvolume-left-out", where, fmt.Sprintf("say '%s' again: the system does not start without what is in it", line),
+				"the layout leaves out the subvolume %s, which is mounted at %s", place.Subvolume, place.Mountpoint)
+		default:
+			p.plan.Left = append(p.plan.Left, fmt.Sprintf("the subvolume %s, mounted at %s, is not in the layout: nothing in it is deleted; "+
+				"hvinstall no longer mounts it from the next boot on", place.Subvolume, place.Mountpoint))
 		}
+	}
+}
+
+// swapLeft tells of a swapfile that the layout no longer has.
+func (p *planner) swapLeft() {
+	if now := p.swapNow(); p.Layout.OS != nil && p.Layout.OS.SwapSize == 0 && now != 0 {
+		p.plan.Left = append(p.plan.Left, fmt.Sprintf("swap_size is not in the layout: the swapfile %s (%s) stays where it is, and is not used from the next boot on; "+
+			"'swapoff %s && rm %s' gives its room back", swapPath, BinarySize(now), swapPath, swapPath))
 	}
 }
 

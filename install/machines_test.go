@@ -355,7 +355,7 @@ func halfAndWhole(t *testing.T, machines map[string]Facts) {
 	// Hosts of the first round: identities from the hostname, no marks.
 	layout.Seed = "hypervisor"
 	first := installed(t, layout, machines["hypervisor-blank"])
-	first.Seed, first.Disks.Filesystems = "", nil
+	first.Seed, first.Disks.Filesystems, first.Disks.Swapfiles = "", nil, nil
 	for i := range first.Disks.Disks {
 		for j := range first.Disks.Disks[i].Partitions {
 			signatures := first.Disks.Disks[i].Partitions[j].Signatures
@@ -415,7 +415,7 @@ func changedHosts(t *testing.T, machines map[string]Facts) {
 	})
 	change("system-disk-new", func(f *Facts) { // the old one died; the live stick is in
 		blank := machines["hypervisor-blank"]
-		f.Live, f.LiveImage, f.Hostname, f.Seed, f.Network, f.Disks.Filesystems = true, blank.LiveImage, "live", "", blank.Network, nil
+		f.Live, f.LiveImage, f.Hostname, f.Seed, f.Network, f.Disks.Filesystems, f.Disks.Swapfiles = true, blank.LiveImage, "live", "", blank.Network, nil, nil
 		for i := range f.Disks.Disks {
 			d := &f.Disks.Disks[i]
 			d.Live = false
@@ -546,6 +546,7 @@ func hold(f *Facts, plan Plan) {
 		if fs.Swap != nil {
 			made.Mounts = append(made.Mounts, "/swap")
 			made.Places = append(made.Places, disk.Place{Mountpoint: "/swap", Subvolume: "swap"})
+			f.Disks.Swapfiles = []disk.Swapfile{{Path: fs.Swap.Path, Size: fs.Swap.Size}}
 		}
 		slices.Sort(made.Mounts)
 		slices.SortFunc(made.Places, func(a, b disk.Place) int { return strings.Compare(a.Mountpoint, b.Mountpoint) })

@@ -292,9 +292,7 @@ func (p preview) system() {
 			mounts = append(mounts, s.Name+" at "+s.Mountpoint)
 		}
 		p.row("subvolumes", strings.Join(mounts, ", "))
-		if fs.Swap != nil {
-			p.row("swap", fmt.Sprintf("%s in %s", disk.BinarySize(fs.Swap.Size), fs.Swap.Path))
-		}
+		p.swap(fs.Swap)
 	}
 	if len(l.Users) > 0 {
 		var names []string
@@ -307,6 +305,16 @@ func (p preview) system() {
 		p.access(p.plan.OS.Taken, p.plan.OS.Kept)
 	}
 	p.row("locale", fmt.Sprintf("%s, %s, keymap %s", l.Locale.Lang, l.Locale.Timezone, l.Locale.Keymap))
+}
+
+func (p preview) swap(s *disk.SwapPlan) {
+	switch {
+	case s == nil:
+	case s.Now != 0 && s.Now != s.Size:
+		p.painted("swap", fmt.Sprintf("%s in %s, which has %s and is made anew", disk.BinarySize(s.Size), s.Path, disk.BinarySize(s.Now)), p.good)
+	default:
+		p.row("swap", fmt.Sprintf("%s in %s", disk.BinarySize(s.Size), s.Path))
+	}
 }
 
 // access is what of who may do what is taken back, and what is beside the

@@ -85,6 +85,14 @@ func TestRenamedIsNotForeign(t *testing.T) {
 			[]string{"the EFI partition of the system disk has 1 GiB, and the layout says 2GiB", "say esp_size: 1GiB again", "REFUSED: 1 reason."},
 		},
 		{
+			"swap_size changed", edit("swap_size: 8GiB", "swap_size: 16GiB"), installed, exitDone,
+			[]string{"16 GiB in /swap/swapfile, which has 8 GiB and is made anew", "8 disks: 8 kept"},
+		},
+		{
+			"swap_size left out", edit("  swap_size: 8GiB", "  # swap_size: 8GiB"), installed, exitDone,
+			[]string{"the swapfile /swap/swapfile (8 GiB) stays where it is, and is not used from the next boot on"},
+		},
+		{
 			"the pool's mountpoint changed", edit("mountpoint: /mnt/vmstore", "mountpoint: /srv/vmstore", "dest: /mnt/vmstore", "dest: /srv/vmstore", "root: /mnt/vmstore", "root: /srv/vmstore"), installed, exitRefused,
 			[]string{"the pool vmstore is mounted at /mnt/vmstore, and the layout says /srv/vmstore", "say mountpoint: /mnt/vmstore again: the VMs haos, testvm would not find their files", "REFUSED: 1 reason."},
 		},

@@ -1,0 +1,145 @@
+package disk
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"hvinstall/configs"
+)
+
+// atWork is the house installed, marked, and running from its own disk, with the
+// pool mounted.
+func atWork() Input {
+	blank := house()
+	plan, _ := MakePlan(blank)
+	in := asInstalled(blank)
+	in.Seed = plan.Seed
+	for _, dp := range plan.Disks {
+		at := slices.IndexFunc(in.Facts.Disks, func(d Disk) bool { return d.Name == dp.Disk.Name })
+		parts := in.Facts.Disks[at].Partitions
+		for i := range parts {
+			if dp.Mark != nil && parts[i].Signatures[0].Type == "luks2" {
+				parts[i].Signatures[0].Mark = dp.Mark
+				parts[i].Holders = []Holder{{Kind: "dm", Name: dp.Mapping}, {Kind: "mount", Name: "/mnt/fast"}}
+				if dp.Role == RoleOS {
+					parts[i].Holders[1].Name = "/"
+				}
+			}
+		}
+	}
+	for _, fs := range plan.Filesystems {
+		made := Btrfs{UUID: fs.UUID, Label: fs.Label}
+		for _, s := range fs.Subvols {
+			made.Mounts = append(made.Mounts, s.Mountpoint)
+			made.Places = append(made.Places, Place{Mountpoint: s.Mountpoint, Subvolume: s.Name})
+		}
+		for i, device := range fs.Devices {
+			made.Devices = append(made.Devices, BtrfsDevice{ID: uint64(i + 1), Mapping: strings.TrimPrefix(device, "/dev/mapper/")})
+		}
+		in.Facts.Filesystems = append(in.Facts.Filesystems, made)
+	}
+	return in
+}
+
+// close leaves the pool's volumes closed, as in a live system.
+func (in *Input) close() {
+	in.Facts.Filesystems = in.Facts.Filesystems[:1]
+	for _, i := range []int{1, 2} {
+		in.Facts.Disks[i].Partitions[0].Holders = nil
+	}
+}
+
+// former makes the disk B one that was taken out of its pool by hand.
+func (in *Input) former() {
+	in.Facts.Disks[2].Partitions[0].Holders = nil
+	in.Facts.Filesystems[1].Devices = []BtrfsDevice{{ID: 1, Mapping: "crypt-fast-1"}, {ID: 3, Mapping: "crypt-fast-3"}}
+}
+
+// TestStanding: what a layout says no more, or otherwise, of a host that stands.
+func TestStanding(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*Input)
+		code   string   // of the only refusal; empty: none
+		says   []string // in the refusal, hint included, or in what is left
+	}{
+		"nothing": {func(*Input) {}, "", nil},
+		"a subvolume of the owner's": {func(in *Input) {
+			in.Facts.Filesystems[0].Places = append(in.Facts.Filesystems[0].Places, Place{Mountpoint: "/data", Subvolume: "data"})
+		}, "", []string{"the subvolume data, mounted at /data, is not in the layout: nothing in it is deleted"}},
+		"the store of NixOS": {func(in *Input) {
+			in.Facts.Filesystems[0].Places = append(in.Facts.Filesystems[0].Places, Place{Mountpoint: "/nix", Subvolume: "nix"})
+		}, "subvolume-left-out", []string{"say 'nix: /nix' again"}},
+		"a swapfile": {func(in *Input) {
+			in.Facts.Swapfiles = []Swapfile{{Path: swapPath, Size: 2 << 30}}
+			in.Facts.Filesystems[0].Places = append(in.Facts.Filesystems[0].Places, Place{Mountpoint: swapMount, Subvolume: "swap"})
+		}, "", []string{"the swapfile /swap/swapfile (2 GiB) stays where it is"}},
+		"a closed pool":                         {(*Input).close, "", nil},
+		"a closed pool with another mountpoint": {func(in *Input) { in.close(); in.Layout.Pools[0].Mountpoint = "/srv/fast" }, "", nil},
+		"a closed pool that lost a disk": {func(in *Input) {
+			in.close()
+			mark := *in.Facts.Disks[1].Partitions[0].Signatures[0].Mark
+			mark.Of = 3
+			in.Facts.Disks[1].Partitions[0].Signatures[0].Mark = &mark
+			mark.Number = 2
+			other := mark
+			in.Facts.Disks[2].Partitions[0].Signatures[0].Mark = &other
+			in.Facts.Disks[1].Partitions[0].Signatures[0].Mark.Number = 1
+		}, "pool-member", []string{"the pool had 3 disks at the last run, and the layout names 2", "name a new disk below pools.fast.disks"}},
+		"a former member in its pool": {(*Input).former, "pool-member", []string{"nvme-B is no member of the pool any more", "take the line of"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := atWork()
+			c.change(&in)
+			plan, refusals := MakePlan(in)
+			var said []string
+			for _, r := range refusals {
+				said = append(said, r.Code+": "+r.Error())
+			}
+			if got := codes(refusals); len(got) > 1 || len(got) == 1 && got[0] != c.code || len(got) == 0 && c.code != "" {
+				t.Fatalf("refusals %q, want %q alone", said, c.code)
+			}
+			text := strings.Join(append(said, plan.Left...), "\n")
+			for _, want := range c.says {
+				if !strings.Contains(text, want) {
+					t.Errorf("it does not say %q:\n%s", want, text)
+				}
+			}
+			if c.code == "" && len(c.says) == 0 && len(plan.Left) > 0 {
+				t.Errorf("left: %q, want nothing", plan.Left)
+			}
+		})
+	}
+}
+
+// TestFormerMember: a disk that its mounted, complete pool does without may be
+// given another place by consent; one that the pool needs, never.
+func TestFormerMember(t *testing.T) {
+	in := atWork()
+	in.former()
+	mark := *in.Facts.Disks[2].Partitions[0].Signatures[0].Mark
+	mark.Number = 3
+	c := nvme("nvme3n1", "C", tb)
+	c.Signatures = []Signature{{Type: "gpt", UUID: "cccccccc-0000-0000-0000-000000000000"}}
+	c.Partitions = []Partition{{
+		Number: 1, Start: 1 << 20, Size: tb - 2<<20, GUID: "cccccccc-0000-0000-0000-000000000001",
+		Holders:    []Holder{{Kind: "dm", Name: "crypt-fast-3"}, {Kind: "mount", Name: "/mnt/fast"}},
+		Signatures: []Signature{{Type: "luks2", UUID: "cccccccc-0000-0000-0000-000000000002", Label: "crypt-fast-3", Subsystem: "hvinstall", Mark: &mark}},
+	}}
+	in.Facts.Disks = append(in.Facts.Disks, c)
+	in.Layout.Pools[0].Disks[1].ID = id("nvme-C")
+	in.Layout.Pools = append(in.Layout.Pools, configs.Pool{Name: "other", Mountpoint: "/mnt/other", Disks: []configs.DiskRef{{ID: id("nvme-B")}, {ID: id("ata-OTHER")}}})
+
+	if _, refusals := MakePlan(in); !slices.Equal(codes(refusals), []string{"disk-of-host"}) || !strings.Contains(refusals[0].Error(), "is no member of that pool any more") {
+		t.Errorf("refusals %v, want that it is no member any more", refusals)
+	}
+	in.Erase = []string{"nvme-B"}
+	if plan, refusals := MakePlan(in); len(refusals) > 0 || plan.Disks[3].Fate != Erase {
+		t.Errorf("with consent: %s, %v, want erase", plan.Disks[3].Fate, refusals)
+	}
+	// Where the pool lacks a member, any disk of it may be the one.
+	in.Facts.Filesystems[1].Devices[1] = BtrfsDevice{ID: 3, Missing: true}
+	if plan, refusals := MakePlan(in); len(refusals) == 0 || plan.Disks[3].Fate != Refuse {
+		t.Errorf("with a member missing: %s, %v, want refuse", plan.Disks[3].Fate, refusals)
+	}
+}
