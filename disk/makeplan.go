@@ -29,6 +29,7 @@ type Input struct {
 	Facts  Facts
 	Erase  []string // by-id names that may be erased although they hold data
 
+	Target   string // where a host is mounted while it is installed
 	Hostname string // of the running system
 	Seed     string // that the running host keeps; empty where it keeps none
 }

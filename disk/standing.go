@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ func (p *planner) standing(wants []want) {
 		}
 	}
 	if !p.hosted(wants) {
+		p.mountedBefore()
 		return
 	}
 	p.swapLeft()
@@ -37,6 +39,25 @@ func (p *planner) standing(wants []want) {
 				p.subvolumes(fs, have)
 			case !slices.Contains(have.Mounts, fs.Subvols[0].Mountpoint):
 				p.poolMoved(fs, have)
+			}
+		}
+	}
+}
+
+// mountedBefore refuses another subvolume where an earlier run of this
+// installation has mounted one.
+func (p *planner) mountedBefore() {
+	for _, fs := range p.plan.Filesystems {
+		for _, have := range p.Facts.Filesystems {
+			for _, place := range have.Places {
+				rest, below := strings.CutPrefix(place.Mountpoint, p.Target)
+				at := slices.IndexFunc(fs.Subvols, func(s SubvolumePlan) bool { return s.Mountpoint == cmp.Or(rest, "/") })
+				if p.Target == "" || !below || have.UUID != fs.UUID || at < 0 || fs.Subvols[at].Name == place.Subvolume {
+					continue
+				}
+				p.refuse("subvolume-moved", "subvolumes of "+fs.Label, fmt.Sprintf("say '%s: %s' again, or unmount what that run mounted (umount -R %s): nothing is lost by either",
+					place.Subvolume, fs.Subvols[at].Mountpoint, p.Target),
+					"an earlier run has mounted the subvolume %s at %s, and the layout says %s", place.Subvolume, place.Mountpoint, fs.Subvols[at].Name)
 			}
 		}
 	}

@@ -143,3 +143,67 @@ func TestFormerMember(t *testing.T) {
 		t.Errorf("with a member missing: %s, %v, want refuse", plan.Disks[3].Fate, refusals)
 	}
 }
+
+// TestMarkNotBelieved: a mark that is torn, forged or of a newer version makes
+// nothing kept, nothing formatted, and no consent counts for it.
+func TestMarkNotBelieved(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(*Mark)
+		says  string
+	}{
+		"newer":  {func(m *Mark) { m.Version = 2 }, "use that hvinstall, or a newer one"},
+		"torn":   {func(m *Mark) { *m = Mark{} }, "its mark is damaged"},
+		"forged": {func(m *Mark) { m.Pool = "slow" }, "its mark says crypt-slow-1 and its label crypt-fast-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := atWork()
+			in.close()
+			luks := &in.Facts.Disks[1].Partitions[0].Signatures[0]
+			mark := *luks.Mark
+			c.spoil(&mark)
+			luks.Mark = &mark
+			in.Erase = []string{"nvme-A"}
+			plan, refusals := MakePlan(in)
+			if plan.Disks[1].Fate != Refuse || len(refusals) == 0 || !strings.Contains(refusals[0].Error(), c.says) {
+				t.Errorf("%s, %v; want it refused with %q", plan.Disks[1].Fate, refusals, c.says)
+			}
+		})
+	}
+}
+
+// TestUnitsOfOneArray: two LUNs have one model and serial number, and are two
+// disks; a copy of one beside the other is still a copy.
+func TestUnitsOfOneArray(t *testing.T) {
+	in := house()
+	for i, unit := range []string{"", "lun1"} {
+		d := &in.Facts.Disks[1+i]
+		d.Model, d.Serial, d.Unit, d.Transport = "Array", "60080E50", unit, "sas"
+	}
+	plan, refusals := MakePlan(in)
+	if len(refusals) > 0 || plan.Disks[1].VolumeUUID == plan.Disks[2].VolumeUUID || plan.Disks[1].Table.GUID == plan.Disks[2].Table.GUID {
+		t.Errorf("refusals %v, volumes %s and %s; want two disks", refusals, plan.Disks[1].VolumeUUID, plan.Disks[2].VolumeUUID)
+	}
+	in = asInstalled(in)
+	in.Facts.Disks[2].Signatures, in.Facts.Disks[2].Partitions = in.Facts.Disks[1].Signatures, in.Facts.Disks[1].Partitions
+	if _, refusals := MakePlan(in); !slices.Contains(codes(refusals), "disk-copy") {
+		t.Errorf("refusals %v, want disk-copy", refusals)
+	}
+}
+
+// TestMountedBefore: what an earlier run of an installation has mounted is not
+// mounted over by another subvolume.
+func TestMountedBefore(t *testing.T) {
+	in := atWork()
+	in.Target = "/mnt/target"
+	in.Facts.Disks[0].Partitions[1].Holders = nil
+	os := &in.Facts.Filesystems[0]
+	os.Mounts, os.Places = []string{"/mnt/target"}, []Place{{Mountpoint: "/mnt/target", Subvolume: "root"}}
+	in.Facts.Filesystems[1].Mounts, in.Facts.Filesystems[1].Places = []string{"/mnt/target/mnt/fast"}, []Place{{Mountpoint: "/mnt/target/mnt/fast", Subvolume: "fast"}}
+	if _, refusals := MakePlan(in); len(refusals) > 0 {
+		t.Errorf("the same again: %v", refusals)
+	}
+	in.Layout.OS.Subvolumes[0].Name = "system"
+	if _, refusals := MakePlan(in); !slices.Equal(codes(refusals), []string{"subvolume-moved"}) || !strings.Contains(refusals[0].Error(), "say 'root: /' again") {
+		t.Errorf("another root: %v, want subvolume-moved", refusals)
+	}
+}

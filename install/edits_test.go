@@ -71,6 +71,7 @@ func foreign(plan Plan) []string {
 		}
 	}
 	for _, fs := range plan.Disk.Filesystems {
+		found = append(found, fewer(plan, fs)...)
 		for _, have := range plan.Facts.Disks.Filesystems {
 			members, ours := 0, 0
 			for _, d := range have.Devices {
@@ -81,7 +82,7 @@ func foreign(plan Plan) []string {
 			}
 			for _, place := range have.Places {
 				for _, s := range fs.Subvols {
-					if ours > 0 && s.Mountpoint == place.Mountpoint && s.Name != place.Subvolume && !plan.Installing() {
+					if ours > 0 && filepath.Join(plan.Root, s.Mountpoint) == place.Mountpoint && s.Name != place.Subvolume {
 						found = append(found, fmt.Sprintf("the subvolume %s is mounted at %s, and the plan says %s", place.Subvolume, place.Mountpoint, s.Name))
 					}
 				}
@@ -102,6 +103,18 @@ func foreign(plan Plan) []string {
 		}
 	}
 	return found
+}
+
+// fewer is what mkfs' step would find of a pool that is closed now, once it is
+// open: members as of the last run, and fewer in the layout.
+func fewer(plan Plan, fs disk.FilesystemPlan) []string {
+	closed := !slices.ContainsFunc(plan.Facts.Disks.Filesystems, func(have disk.Btrfs) bool { return have.UUID == fs.UUID })
+	for _, dp := range plan.Disk.Disks {
+		if c, carries := dp.Disk.Carried(); closed && carries && fs.Fate == disk.Keep && dp.Role == disk.RolePool && dp.Pool == fs.Label && c.Of > len(fs.Devices) {
+			return []string{fmt.Sprintf("%s had %d members, and the plan %d", fs.Label, c.Of, len(fs.Devices))}
+		}
+	}
+	return nil
 }
 
 // TestEditsAreNeverDestructive: whatever line of its layout is edited, a host's

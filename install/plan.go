@@ -119,7 +119,7 @@ func (p Plan) Installing() bool { return p.Root != "/" }
 // disks plans what becomes of the disks and the volumes on them.
 func (p *Plan) disks(in Input) {
 	var refusals []step.Refusal
-	p.Disk, refusals = disk.MakePlan(disk.Input{Layout: in.Layout, Facts: in.Facts.Disks, Erase: in.Erase, Hostname: in.Facts.Hostname, Seed: in.Facts.Seed})
+	p.Disk, refusals = disk.MakePlan(disk.Input{Layout: in.Layout, Facts: in.Facts.Disks, Erase: in.Erase, Target: TargetRoot, Hostname: in.Facts.Hostname, Seed: in.Facts.Seed})
 	p.Refusals = append(p.Refusals, refusals...)
 	p.Root = p.root()
 	p.moved()
