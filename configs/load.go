@@ -80,6 +80,7 @@ func (d *decoder) document(name string, order int, data []byte) []entry {
 	if strings.Contains(text, "*") { // most layouts have no alias, and then the walk is saved
 		d.resolveAliases(node)
 	}
+	d.noLeftOut()
 	root := d.value(node)
 	entries, ok := d.entries(root)
 	if root != nil && !ok {

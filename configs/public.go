@@ -10,8 +10,15 @@ import (
 	"github.com/goccy/go-yaml"
 )
 
+// leftOut marks a value that stands for a secret. A layout that is no copy has
+// none: see decoder.noLeftOut.
+const leftOut = "hvinstall-left-out"
+
 // hiddenHash stands for a password hash: that there is one is no secret.
-const hiddenHash = "$y$hidden"
+const hiddenHash = "$y$" + leftOut
+
+// publicHeader is the first line of what Public writes.
+const publicHeader = "# layout.yaml without its secrets, for 'hvinstall status' without root. Edit layout.yaml."
 
 // harmless are the forms of text that anybody may read as it is, and what of
 // the others may be read. A form that is not here is left out, and so is a field
@@ -26,8 +33,8 @@ var harmless = map[string]func(string) string{
 	"kernel_arg":    whole, // /proc/cmdline is everybody's
 	"password_hash": func(string) string { return hiddenHash },
 	// That there is a seed is no secret, and what a VM's definition depends on.
-	"user_data": func(string) string { return "#cloud-config" },
-	"block":     func(string) string { return "hidden" },
+	"user_data": func(string) string { return "#cloud-config " + leftOut },
+	"block":     func(string) string { return leftOut },
 	"ssh_key":   publicKey,
 	"url":       PublicURL, "url_or_path": PublicURL, "libvirt_uri": PublicURL,
 	"checksum": func(s string) string {
@@ -82,27 +89,35 @@ func Public(text []byte) []byte {
 	if len(d.errors) > 0 {
 		return nil
 	}
-	out, err := yaml.Marshal(publicStruct(d.shapes, reflect.ValueOf(l).Elem()))
+	out, err := yaml.Marshal(copier{d.shapes, publicText, nil}.structure(reflect.ValueOf(l).Elem()))
 	if err != nil {
 		return nil
 	}
-	return out
+	return append([]byte(publicHeader+"\n"), out...)
 }
 
-func publicStruct(s shapes, v reflect.Value) yaml.MapSlice {
+// copier makes the YAML of a layout, with another text for some of its values.
+type copier struct {
+	shapes shapes
+	text   func(f field, text string) (shown string, ok bool)
+	// open is for values of no fixed type; nil leaves them out.
+	open func(f field, v any) any
+}
+
+func (c copier) structure(v reflect.Value) yaml.MapSlice {
 	m := yaml.MapSlice{}
-	for _, f := range s.of(v.Type()).fields {
+	for _, f := range c.shapes.of(v.Type()).fields {
 		value := v.Field(f.index)
 		switch {
 		case f.inline:
-			m = append(m, publicStruct(s, value)...)
+			m = append(m, c.structure(value)...)
 		case value.IsZero() || f.key == "" || f.key == "-":
 		case f.mapKey != "":
-			if entries := publicMap(s, f, value); len(entries) > 0 {
+			if entries := c.mapping(f, value); len(entries) > 0 {
 				m = append(m, yaml.MapItem{Key: f.key, Value: entries})
 			}
 		default:
-			if shown, ok := publicValue(s, f, value); ok {
+			if shown, ok := c.value(f, value); ok {
 				m = append(m, yaml.MapItem{Key: f.key, Value: shown})
 			}
 		}
@@ -110,8 +125,8 @@ func publicStruct(s shapes, v reflect.Value) yaml.MapSlice {
 	return m
 }
 
-// publicMap is a list that the layout has as a mapping.
-func publicMap(s shapes, f field, list reflect.Value) yaml.MapSlice {
+// mapping is a list that the layout has as a mapping.
+func (c copier) mapping(f field, list reflect.Value) yaml.MapSlice {
 	m := yaml.MapSlice{}
 	for i := range list.Len() {
 		v := list.Index(i)
@@ -119,14 +134,14 @@ func publicMap(s shapes, f field, list reflect.Value) yaml.MapSlice {
 		if f.mapValue != "" {
 			item.Value = v.FieldByName(f.mapValue).String() // of the list's form, a path
 		} else {
-			item.Value = publicStruct(s, v)
+			item.Value = c.structure(v)
 		}
 		m = append(m, item)
 	}
 	return m
 }
 
-func publicValue(s shapes, f field, v reflect.Value) (shown any, ok bool) {
+func (c copier) value(f field, v reflect.Value) (shown any, ok bool) {
 	switch value := v.Interface().(type) {
 	case Size:
 		return uint64(value), true
@@ -135,21 +150,26 @@ func publicValue(s shapes, f field, v reflect.Value) (shown any, ok bool) {
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
-		return publicValue(s, f, v.Elem())
+		return c.value(f, v.Elem())
 	case reflect.Bool, reflect.Int:
 		return v.Interface(), true
 	case reflect.String:
-		return publicText(f, v.String())
+		return c.text(f, v.String())
 	case reflect.Struct:
-		return publicStruct(s, v), true
+		return c.structure(v), true
 	case reflect.Slice:
 		list := []any{}
 		for i := range v.Len() {
-			if shown, ok := publicValue(s, f, v.Index(i)); ok {
+			if shown, ok := c.value(f, v.Index(i)); ok {
 				list = append(list, shown)
 			}
 		}
 		return list, true
+	case reflect.Map:
+		if c.open == nil {
+			return nil, false
+		}
+		return c.open(f, v.Interface()), true
 	default:
 		return nil, false
 	}

@@ -227,7 +227,7 @@ const PublicLayout = "/etc/hvinstall/layout.public.yaml"
 func (p Plan) ownEdits(keepBoot bool) []edit {
 	edits := []edit{
 		whole("/etc/hvinstall/layout.yaml", 0o600, string(p.layout)),
-		whole(PublicLayout, 0o644, "# layout.yaml without its secrets, for 'hvinstall status' without root. Edit layout.yaml.\n"+string(configs.Public(p.layout))),
+		whole(PublicLayout, 0o644, string(configs.Public(p.layout))),
 	}
 	if keepBoot {
 		return edits

@@ -36,6 +36,7 @@ type installFlags struct {
 	restart        bool
 	all            bool
 	help, version  bool
+	leftOut        []configs.LeftOut // of the layout as it was read
 }
 
 func (f *installFlags) set() *pflag.FlagSet {
@@ -99,6 +100,13 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 	if err != nil {
 		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
+	}
+	if layout, err = f.complete(ctx, t, layout); err != nil {
+		if errors.Is(err, errInterrupted) {
+			return exitCanceled
+		}
+		t.complain(err)
+		return exitRefused
 	}
 	if !f.dryRun && os.Geteuid() == 0 {
 		// What another run is changing at this moment cannot be judged: the lock

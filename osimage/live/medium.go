@@ -1,6 +1,7 @@
 package live
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,10 +25,14 @@ func Layout() string {
 	return path
 }
 
-// Save keeps a layout on the medium. The old file stays as layout.yaml.old.
-func Save(data []byte) error {
+// Save keeps a layout on the medium. The file before stays as layout.yaml.old
+// where it is a person's, and goes where hvinstall made it.
+func Save(data []byte, old bool) error {
 	return writable(func() error {
 		path := filepath.Join(Medium, "layout.yaml")
+		if !old {
+			return errors.Join(writeSynced(path+".new", data), os.Rename(path+".new", path))
+		}
 		if err := writeSynced(path+".new", data); err != nil {
 			return err
 		}
