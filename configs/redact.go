@@ -19,7 +19,11 @@ const shortestSecret = 6
 
 // Redactor takes out of a text what the layout holds and the public copy does
 // not: an error of another program may have the whole of an address in it.
-type Redactor struct{ text *strings.Replacer }
+type Redactor struct {
+	text *strings.Replacer
+	// exact is for a text that is a secret and nothing else, however short.
+	exact map[string]string
+}
 
 // Text is a text as it may be shown. It is without the layout's secrets, and
 // without what an address may hold that no layout names, as one that a server
@@ -40,7 +44,10 @@ func (r Redactor) JSON(b []byte) []byte {
 		if json.Unmarshal(literal, &text) != nil {
 			return literal
 		}
-		shown := r.Text(text)
+		shown, known := r.exact[text]
+		if !known {
+			shown = r.Text(text)
+		}
 		if shown == text {
 			return literal
 		}
@@ -103,7 +110,7 @@ func (l *Layout) Redactor() Redactor {
 	for _, secret := range order {
 		plain = append(plain, secret, secrets[secret])
 	}
-	return Redactor{strings.NewReplacer(plain...)}
+	return Redactor{strings.NewReplacer(plain...), secrets}
 }
 
 func collectSecrets(s shapes, v reflect.Value, secrets map[string]string) {

@@ -9,7 +9,7 @@ HOSTILE := Hostile|ImagesThatNameOtherFiles|ConvertedImageReadsNothingElse|Confi
 HOSTILE := $(HOSTILE)|Judge|ForgedHeader|TryAlwaysAnswers|WrongKeyAsksAtOnce|OtherVolumeKey|CopyIsNotOpenedBesideTheOriginal|CopyThatComesFirst|OtherDiskIsOpened|OfTwoCopies|PoolsWaitForTheRoot|Claims
 HOSTILE := $(HOSTILE)|PublicShowsNoSecret|PublicURL|PublicText|PublicKey|Redactor|ShownWithoutSecrets|ShownPrintable|Printable|SecretNeverPrints|SecretsGoByDescriptor
 HOSTILE := $(HOSTILE)|Authority|ParseRequestRefuses|SlowReader
-HOSTILE := $(HOSTILE)|LeftOut|Kept|OwnedFiles|AccessIsTakenBack|BadLayouts|OwnVolumeIsNeverErased
+HOSTILE := $(HOSTILE)|LeftOut|Kept|ReportHasNo|Pseudonyms|OwnedFiles|AccessIsTakenBack|BadLayouts|OwnVolumeIsNeverErased
 
 test-hostile: ## every attack on the host that must fail (root)
 	go test -count=1 -run '$(HOSTILE)' ./vmstore ./host/... ./crypt ./configs ./step ./osimage ./osimage/live ./cmd/hvinstall ./initrd/unlock ./net/nfs

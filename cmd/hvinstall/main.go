@@ -63,6 +63,7 @@ func commands() []command {
 	return []command{
 		{"discover", "this machine's disks, NICs and USB sticks; --layout writes a first layout", runDiscover},
 		{"status", "the whole host against its layout, and its health", runStatus},
+		{"report", "write what a report of a bug needs, without secrets and serial numbers, to one file", runReport},
 		{"check", "validate a layout without looking at the machine", runCheck},
 		{"kernel", "", runKernel},
 		{"live", "greet in the live system, or install unattended", runLive},

@@ -51,12 +51,12 @@ func runStatus(ctx context.Context, t terminal, args []string) int {
 		return exitFailed
 	}
 	if *asJSON {
-		encoder := json.NewEncoder(t.out)
-		encoder.SetIndent("", "  ")
-		if err := encoder.Encode(status); err != nil {
+		out, err := json.MarshalIndent(status, "", "  ")
+		if err != nil {
 			t.complain(err)
 			return exitFailed
 		}
+		fmt.Fprintf(t.out, "%s\n", layout.Redactor().JSON(out))
 	} else {
 		var text strings.Builder
 		s := styleOf(t.out)
