@@ -209,8 +209,30 @@ func (p *planner) missing(w want) step.Refusal {
 		r.Hint = "if one of them is this disk under another name, change this line to it"
 	default:
 		r.Hint = p.nearest(w)
+		if pool, disks := p.orphans(w); len(disks) > 0 {
+			r.What = fmt.Sprintf("no disk has this name; of this host's pool %s, which the layout does not have, these are here: %s", pool, strings.Join(disks, ", "))
+			r.Hint = fmt.Sprintf("if %s is the pool %s with a new name, give it its name back (a pool keeps its name for good), and its disks are known by what they carry; else %s", w.pool, pool, r.Hint)
+		}
 	}
 	return r
+}
+
+// orphans are this host's disks of a pool that the layout does not have, and that
+// no place of it names.
+func (p *planner) orphans(w want) (pool string, disks []string) {
+	if w.role != RolePool {
+		return "", nil
+	}
+	for _, d := range p.Facts.Disks {
+		c, carries := d.Carried()
+		if !carries || c.Role != RolePool || p.usedBy[d.Name] != "" || p.poolNamed(c.Pool) >= 0 || !p.own(d, c) {
+			continue
+		}
+		if pool = cmp.Or(pool, c.Pool); pool == c.Pool {
+			disks = append(disks, fmt.Sprintf("%s (%s)", d.Called(), c.Mapping))
+		}
+	}
+	return pool, disks
 }
 
 // carriers are the disks that no place names and that carry a volume for this

@@ -125,7 +125,8 @@ type Plan struct {
 	Seed        string           `json:"seed"` // of the host: what its disks' identities are derived from
 	Disks       []DiskPlan       `json:"disks"`
 	Filesystems []FilesystemPlan `json:"filesystems"` // the OS first, then the pools in the layout's order
-	// Left is what is this host's and no longer in the layout, in words.
+	// Left is what is this host's, in words: what is no longer in the layout, and
+	// pools that do without a disk that is there.
 	Left []string `json:"left,omitempty"`
 	// Former is set where a host is installed anew beside pools that are there.
 	Former *Former `json:"former,omitempty"`

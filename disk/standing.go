@@ -39,6 +39,8 @@ func (p *planner) standing(wants []want) {
 				p.subvolumes(fs, have)
 			case !slices.Contains(have.Mounts, fs.Subvols[0].Mountpoint):
 				p.poolMoved(fs, have)
+			default:
+				p.degraded(fs, have)
 			}
 		}
 	}
@@ -71,6 +73,21 @@ func (p *planner) poolMoved(fs FilesystemPlan, have Btrfs) {
 		hint = fmt.Sprintf("say mountpoint: %s again: %s would not find their files, and hvinstall does not move them", have.Mounts[0], strings.Join(users, ", "))
 	}
 	p.refuse("pool-moved", "pools."+fs.Label+".mountpoint", hint, "the pool %s is mounted at %s, and the layout says %s", fs.Label, strings.Join(have.Mounts, ", "), desired)
+}
+
+// degraded tells of a pool that was mounted without a disk which is there now.
+func (p *planner) degraded(fs FilesystemPlan, have Btrfs) {
+	missing := 0
+	for _, d := range have.Devices {
+		if d.Missing {
+			missing++
+		}
+	}
+	if missing > 0 && fs.Fate == Keep {
+		p.plan.Left = append(p.plan.Left, fmt.Sprintf("the pool %s is mounted without %d of its %d disks, though the layout's are all there: some of what is written has one copy. "+
+			"Boot again with all of them, then 'btrfs scrub start -B %s' and 'btrfs balance start -dconvert=raid1,soft -mconvert=raid1,soft %s' make the second ones",
+			fs.Label, missing, len(have.Devices), fs.Subvols[0].Mountpoint, fs.Subvols[0].Mountpoint))
+	}
 }
 
 // below are the VMs and exports of the layout whose files are at one of the places.

@@ -86,6 +86,10 @@ func TestStanding(t *testing.T) {
 			in.Facts.Disks[2].Partitions[0].Signatures[0].Mark = &other
 			in.Facts.Disks[1].Partitions[0].Signatures[0].Mark.Number = 1
 		}, "pool-member", []string{"the pool had 3 disks at the last run, and the layout names 2", "name a new disk below pools.fast.disks"}},
+		"a disk that came back": {func(in *Input) {
+			in.Facts.Disks[2].Partitions[0].Holders = nil
+			in.Facts.Filesystems[1].Devices[1] = BtrfsDevice{ID: 2, Missing: true}
+		}, "", []string{"the pool fast is mounted without 1 of its 2 disks, though the layout's are all there"}},
 		"a former member in its pool": {(*Input).former, "pool-member", []string{"nvme-B is no member of the pool any more", "take the line of"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -205,5 +209,22 @@ func TestMountedBefore(t *testing.T) {
 	in.Layout.OS.Subvolumes[0].Name = "system"
 	if _, refusals := MakePlan(in); !slices.Equal(codes(refusals), []string{"subvolume-moved"}) || !strings.Contains(refusals[0].Error(), "say 'root: /' again") {
 		t.Errorf("another root: %v, want subvolume-moved", refusals)
+	}
+}
+
+// TestPoolRenamedAndMoved: a pool with a new name whose disks have new names as
+// well is still told by what they carry.
+func TestPoolRenamedAndMoved(t *testing.T) {
+	in := atWork()
+	in.Layout.Pools[0].Name = "quick"
+	in.Facts.Disks[1].ByID, in.Facts.Disks[2].ByID = []string{"nvme-A2"}, []string{"nvme-B2"}
+	_, refusals := MakePlan(in)
+	if !slices.Equal(codes(refusals), []string{"disk-missing", "disk-missing"}) {
+		t.Fatalf("refusals %v, want two missing disks", refusals)
+	}
+	for _, want := range []string{"nvme-A2 (crypt-fast-1), nvme-B2 (crypt-fast-2)", "if quick is the pool fast with a new name, give it its name back"} {
+		if said := refusals[0].Error(); !strings.Contains(said, want) {
+			t.Errorf("%q does not say %q", said, want)
+		}
 	}
 }
