@@ -41,8 +41,8 @@ type Boot struct {
 	BootSettings
 	Root   string // the file tree of the host
 	Initrd func(ctx context.Context, root, version, output string) error
-	// KeyDigest tells the key of an open volume; what Initrd builds has that of
-	// the OS volume.
+	// KeyDigest tells the key of an open volume; what Initrd builds has those
+	// of all.
 	KeyDigest func(boot.Volume) (string, error)
 }
 
@@ -88,8 +88,8 @@ func (b Boot) options() string {
 	return strings.Join(append([]string{"rw"}, b.KernelArgs...), " ")
 }
 
-// inputs is computed anew each time: from boot.json, the command line, the OS
-// volume's key, the kernel, its modules' index and the binary.
+// inputs is computed anew each time: from boot.json, the command line, the
+// volumes' keys, the root's secret, the kernel, its modules' index and the binary.
 func (b Boot) inputs(version string) (string, error) {
 	config, err := os.ReadFile(filepath.Join(b.Root, "etc/hvinstall/boot.json"))
 	if err != nil {
@@ -98,7 +98,7 @@ func (b Boot) inputs(version string) (string, error) {
 	parts := [][]byte{config, []byte(b.options())}
 	// A boot.json that cannot be read has no volumes, and no entry is made from it.
 	if plan, err := boot.Parse(config); err == nil && b.KeyDigest != nil {
-		for _, v := range plan.VolumesOf("") {
+		for _, v := range plan.Volumes {
 			digest, err := b.KeyDigest(v)
 			if err != nil {
 				return "", err
@@ -106,6 +106,11 @@ func (b Boot) inputs(version string) (string, error) {
 			parts = append(parts, []byte(digest))
 		}
 	}
+	proof, err := RootProof(b.Root)
+	if err != nil {
+		return "", err
+	}
+	parts = append(parts, []byte(proof))
 	for _, file := range []string{b.image(version), filepath.Join(b.Root, "lib/modules", version, "modules.dep"), filepath.Join(b.Root, BinaryPath)} {
 		have, err := fingerprint(file)
 		if err != nil {

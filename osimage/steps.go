@@ -41,6 +41,7 @@ func (p Plan) Steps(env Env) []step.Step {
 		p.localeStep(env, unpacked),
 		p.timezoneStep(env, unpacked),
 		sshKeysStep(env, unpacked),
+		rootSecretStep(env, unpacked),
 		p.usersStep(env, unpacked),
 		editStep(env.Root, "os/fstab", "write fstab", unpacked, p.fstabEdit()),
 		p.mountPointsStep(env, unpacked),

@@ -13,6 +13,7 @@ import (
 	"hvinstall/initrd"
 	"hvinstall/initrd/boot"
 	"hvinstall/install"
+	"hvinstall/osimage"
 
 	"github.com/spf13/pflag"
 )
@@ -77,12 +78,12 @@ func buildInitrd(ctx context.Context, t terminal, o initrd.Options, live bool, c
 		return initrd.Image{}, err
 	}
 	for i, v := range plan.Volumes {
-		if v.Pool != "" {
-			continue
-		}
 		if plan.Volumes[i].KeyDigest, err = install.KeyDigest(v); err != nil {
 			return initrd.Image{}, err
 		}
+	}
+	if plan.Root.Proof, err = osimage.RootProof(o.Root); err != nil {
+		return initrd.Image{}, err
 	}
 	o.Config = &plan
 	if o.Modaliases, err = initrd.Modaliases(); err != nil {

@@ -76,6 +76,9 @@ type Root struct {
 	FSUUID    string  `json:"fs_uuid"`
 	Subvolume string  `json:"subvolume"` // "root"; empty: the default subvolume
 	Options   Options `json:"options,omitempty"`
+	// Proof is what the root's own secret has to fit (RootProof); empty: nothing
+	// was left in it. The build of the initramfs adds it.
+	Proof string `json:"proof,omitempty"`
 	// Early are further subvolumes of it that the system's init itself lies on:
 	// NixOS has /nix.
 	Early []Mount `json:"early,omitempty"`
@@ -194,6 +197,9 @@ func (c Config) Validate() error {
 	}
 	if c.Root.FSUUID == "" {
 		wrong("the root file system has no fs_uuid")
+	}
+	if c.Root.Proof != "" && !rootProof.MatchString(c.Root.Proof) {
+		wrong("the root's proof is damaged")
 	}
 	for _, k := range c.Keys {
 		if k.FSUUID == "" || k.Filename == "" {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/xts"
 	"golang.org/x/sys/unix"
 
+	"hvinstall/initrd/boot"
 	"hvinstall/testvm"
 )
 
@@ -120,7 +121,7 @@ func (f *fixture) makeLive(root string) error {
 // makeRoot makes the folder that becomes the root file system.
 func (f *fixture) makeRoot() (string, error) {
 	root := filepath.Join(f.dir, "root")
-	for _, dir := range []string{"bin", "sbin", "dev", "proc", "sys", "run", "mnt/vmstore", "mnt/bulk", "nix", "store/0c0s-nixos-system-hypervisor-25.05", "tmp"} {
+	for _, dir := range []string{"bin", "sbin", "dev", "proc", "sys", "run", "mnt/vmstore", "mnt/bulk", "nix", "store/0c0s-nixos-system-hypervisor-25.05", "tmp", "etc/hvinstall"} {
 		if err := os.MkdirAll(filepath.Join(root, dir), 0o755); err != nil {
 			return "", err
 		}
@@ -132,7 +133,7 @@ func (f *fixture) makeRoot() (string, error) {
 	for name, file := range map[string]struct {
 		data []byte
 		mode os.FileMode
-	}{"bin/busybox": {busybox, 0o755}, "sbin/init": {[]byte(rootInit), 0o755}, "store/0c0s-nixos-system-hypervisor-25.05/init": {[]byte(nixInit), 0o755}, "marker": {[]byte("MARKER root\n"), 0o644}} {
+	}{"bin/busybox": {busybox, 0o755}, "sbin/init": {[]byte(rootInit), 0o755}, "store/0c0s-nixos-system-hypervisor-25.05/init": {[]byte(nixInit), 0o755}, "marker": {[]byte("MARKER root\n"), 0o644}, boot.RootSecretPath[1:]: {rootSecret(1), 0o600}} {
 		if err := os.WriteFile(filepath.Join(root, name), file.data, file.mode); err != nil {
 			return "", err
 		}

@@ -76,7 +76,7 @@ func config() boot.Config {
 		Hostname: "hypervisor", FallbackToPassword: true,
 		KeyWait: boot.Duration(time.Minute), PoolWait: boot.Duration(time.Minute), PatientWait: boot.Duration(time.Minute),
 		Keys: []boot.Key{{FSUUID: stickUUID, Filename: "hypervisor"}},
-		Root: boot.Root{FSUUID: rootFS, Subvolume: "/", Options: boot.Options{"compress=zstd", "noatime"}},
+		Root: boot.Root{FSUUID: rootFS, Subvolume: "/", Options: boot.Options{"compress=zstd", "noatime"}, Proof: proofOf(rootSecret(1))},
 		Pools: []boot.Pool{
 			{Name: "vmstore", FSUUID: vmstoreFS, Members: 3, Subvolume: "/", Mountpoint: "/mnt/vmstore", Options: boot.Options{"noatime", "discard=async"}},
 			{Name: "bulk", FSUUID: bulkFS, Members: 3, Subvolume: "/", Mountpoint: "/mnt/bulk", Options: boot.Options{"noatime"}},
@@ -86,6 +86,17 @@ func config() boot.Config {
 		c.Volumes = append(c.Volumes, boot.Volume{UUID: luksUUID(i), Mapping: d.mapping, Pool: d.pool, DiskID: byID(d.drive)})
 	}
 	return c
+}
+
+// rootSecret is the secret of one root or of another.
+func rootSecret(n byte) []byte { return boot.RootSecret([48]byte{n}) }
+
+func proofOf(secret []byte) string {
+	proof, err := boot.RootProof(secret)
+	if err != nil {
+		panic(err)
+	}
+	return proof
 }
 
 // rootInit is the system's init of the fixture: it says what it finds, in

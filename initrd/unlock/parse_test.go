@@ -2,6 +2,7 @@ package unlock
 
 import (
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -329,6 +330,50 @@ func TestFindInit(t *testing.T) {
 		if got := executable(root, path); got != want {
 			t.Errorf("executable(%s) = %v, want %v", path, got, want)
 		}
+	}
+}
+
+// TestRootProvesItself: what is not the host's own file, whatever it is, proves
+// nothing and holds up nothing.
+func TestRootProvesItself(t *testing.T) {
+	secret := boot.RootSecret([48]byte{1})
+	proof, err := boot.RootProof(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := boot.RootSecret([48]byte{2})
+	salted := append([]byte(strings.Repeat("0", 31)+"1"), secret[32:]...)
+	for name, c := range map[string]struct {
+		make func(file string) error
+		want bool
+	}{
+		"its own":      {func(file string) error { return os.WriteFile(file, secret, 0o600) }, true},
+		"another's":    {func(file string) error { return os.WriteFile(file, other, 0o600) }, false},
+		"another salt": {func(file string) error { return os.WriteFile(file, salted, 0o600) }, false},
+		"the proof":    {func(file string) error { return os.WriteFile(file, []byte(proof), 0o600) }, false},
+		"nothing":      {func(string) error { return nil }, false},
+		"empty":        {func(file string) error { return os.WriteFile(file, nil, 0o600) }, false},
+		"more than it": {func(file string) error { return os.WriteFile(file, append(secret, secret...), 0o600) }, false},
+		"a link to it": {func(file string) error {
+			return errors.Join(os.WriteFile(file+"2", secret, 0o600), os.Symlink(file+"2", file))
+		}, false},
+		"a link outside": {func(file string) error { return os.Symlink("/proc/self/mem", file) }, false},
+		"a FIFO":         {func(file string) error { return unix.Mkfifo(file, 0o600) }, false},
+		"a folder":       {func(file string) error { return os.Mkdir(file, 0o700) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			file := filepath.Join(root, boot.RootSecretPath)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o755), c.make(file)); err != nil {
+				t.Fatal(err)
+			}
+			if err := provesItself(boot.Root{Proof: proof}, root); (err == nil) != c.want {
+				t.Errorf("%v", err)
+			}
+			if err := provesItself(boot.Root{}, root); err != nil {
+				t.Errorf("without a proof: %v", err)
+			}
+		})
 	}
 }
 

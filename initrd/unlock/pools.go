@@ -3,7 +3,9 @@ package unlock
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"os"
 	"strings"
 	"sync"
 
@@ -75,6 +77,10 @@ func mountRoot(con *consoles, root boot.Root, members []member, a arguments) err
 		if err := mountBtrfs(m.path, newRoot, root.Subvolume, root.Options, how); err != nil {
 			return fmt.Errorf("%w; boot the live stick and look at it with 'btrfs check --readonly %s'", err, m.path)
 		}
+		if err := provesItself(root, newRoot); err != nil {
+			_ = unix.Unmount(newRoot, unix.MNT_DETACH)
+			return fmt.Errorf("%s: %w: it is not started; boot the live stick and run 'hvinstall --plan' to look at it", m.volume.Mapping, err)
+		}
 		con.say("root is mounted")
 		for _, e := range root.Early {
 			target, err := below(newRoot, e.Mountpoint)
@@ -88,6 +94,42 @@ func mountRoot(con *consoles, root boot.Root, members []member, a arguments) err
 		return nil
 	}
 	return errors.New("the OS volume holds no btrfs; boot the live stick and run 'hvinstall --plan' to mend it")
+}
+
+// provesItself holds the root that is mounted against what the initramfs
+// remembers of it, before anything of it runs and before any pool is opened for it.
+func provesItself(root boot.Root, mounted string) error {
+	if root.Proof == "" {
+		return nil
+	}
+	data, err := readBelow(mounted, boot.RootSecretPath, boot.MaxRootSecret)
+	if err != nil {
+		return fmt.Errorf("its root does not prove that it is this host's (%w)", err)
+	}
+	if !root.Proves(data) {
+		return fmt.Errorf("its root is not this host's own: %s is another's", boot.RootSecretPath)
+	}
+	return nil
+}
+
+// readBelow reads a small regular file of a file system that nobody vouches for.
+func readBelow(root, path string, limit int64) ([]byte, error) {
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("entering the root file system: %w", err)
+	}
+	defer unix.Close(fd)
+	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV}
+	found, err := unix.Openat2(fd, path, &how)
+	if err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	file := os.NewFile(uintptr(found), path)
+	defer file.Close()
+	if info, err := file.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > limit {
+		return nil, fmt.Errorf("%s is no small regular file", path)
+	}
+	return io.ReadAll(io.LimitReader(file, limit))
 }
 
 // mountPool mounts a pool, or says loudly why not.

@@ -96,6 +96,19 @@ func TestForgedOSDisk(t *testing.T) {
 	expect(t, vm, lines(`that passphrase opens none of the volumes`))
 }
 
+// A root file system with the UUID of the host's, and another's secret in it:
+// nothing of it runs, and no pool is opened for it.
+func TestForgedRoot(t *testing.T) {
+	c := config()
+	c.Root.Proof = proofOf(rootSecret(2))
+	vm := machine{config: c, sticks: []string{"stick"}}.boot(t)
+	said := expect(t, vm, `(?s)(.*)`+lines(`its root is not this host's own`))
+	if opened := regexp.MustCompile(`[2-7] of 7 volumes open`).FindString(said[1]); opened != "" || strings.Contains(said[1], "SYSTEM args") {
+		t.Errorf("%q, and this was said:\n%s", opened, said[1])
+	}
+	expect(t, vm, `(?i)enter`)
+}
+
 // osKeyDigest is what the initramfs of a host remembers of its OS volume.
 func osKeyDigest(t *testing.T) string {
 	t.Helper()
