@@ -41,11 +41,11 @@ func rootSecretStep(env Env, after []string) step.Step {
 			if err != nil {
 				return step.Absent, "", err
 			}
-			proof, err := RootProof(env.Root)
-			switch {
-			case err != nil || proof == "":
-				return step.Absent, boot.RootSecretPath + " is damaged", nil
-			case !info.Mode().IsRegular() || info.Mode().Perm() != 0o600:
+			// What cannot be read is made anew.
+			if proof, damaged := RootProof(env.Root); damaged != nil || proof == "" {
+				return step.Absent, boot.RootSecretPath + " is damaged", nil //nolint:nilerr // said
+			}
+			if !info.Mode().IsRegular() || info.Mode().Perm() != 0o600 {
 				return step.Absent, boot.RootSecretPath + " is not for root alone", nil
 			}
 			return step.Done, "", nil
