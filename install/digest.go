@@ -11,7 +11,9 @@ import (
 
 // digest computes the plan's name: over the layout, and over each planned
 // disk's identity, content and fate. What changes without meaning anything
-// (kernel names, free memory, the time) is left out.
+// (kernel names, free memory, the time) is left out. The layout has the sums of
+// images that it gives itself; those that it only names, and the files that it
+// names, are in it by their content.
 // It is 128 bits long, so that nobody can make another plan of the same name.
 func (p *Plan) digest() {
 	type planned struct {
@@ -25,6 +27,37 @@ func (p *Plan) digest() {
 	for _, d := range p.Disk.Disks {
 		disks = append(disks, planned{d.ID, d.Disk.Identity(), d.Disk.WWN, d.Holds, d.Disk.Size, d.Fate, d.Table, d.VolumeUUID})
 	}
+	// What the layout only names: a file, or a sum that is elsewhere.
+	type source struct {
+		URL, Checksum, Sum string
+	}
+	type named struct {
+		Image     string            `json:",omitempty"` // the OS image's sum
+		Images    []source          `json:",omitempty"` // of VMs, with sums from lists
+		Templates map[string]string `json:",omitempty"`
+		Seeds     map[string]string `json:",omitempty"`
+	}
+	var names named
+	if p.OS != nil {
+		names.Image = p.OS.Image.SHA256
+	}
+	if p.VMs != nil {
+		for _, image := range p.VMs.Images {
+			if image.Sum != "" {
+				names.Images = append(names.Images, source{image.URL, image.Checksum, image.Sum})
+			}
+		}
+		for _, vm := range p.VMs.VMs {
+			if vm.TemplateSum != "" {
+				names.Templates = with(names.Templates, vm.Template, vm.TemplateSum)
+			}
+			if vm.Seed != nil {
+				for path, sum := range vm.Seed.Files {
+					names.Seeds = with(names.Seeds, path, sum)
+				}
+			}
+		}
+	}
 	layout := *p.Layout
 	layout.Path = ""
 	text, err := json.Marshal(struct {
@@ -35,11 +68,20 @@ func (p *Plan) digest() {
 		Disks       []planned
 		Filesystems []disk.FilesystemPlan
 		Refusals    any
-	}{1, layout, p.Parts, p.Root, disks, p.Disk.Filesystems, p.Refusals})
+		Named       named
+	}{1, layout, p.Parts, p.Root, disks, p.Disk.Filesystems, p.Refusals, names})
 	if err != nil {
 		// Only types that JSON cannot hold fail, and the layout has none.
 		panic(fmt.Sprintf("hashing the plan: %v", err))
 	}
 	sum := sha256.Sum256(text)
 	p.Digest = hex.EncodeToString(sum[:16])
+}
+
+func with(m map[string]string, key, value string) map[string]string {
+	if m == nil {
+		m = map[string]string{}
+	}
+	m[key] = value
+	return m
 }

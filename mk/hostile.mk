@@ -9,10 +9,10 @@ HOSTILE := Hostile|ImagesThatNameOtherFiles|ConvertedImageReadsNothingElse|Confi
 HOSTILE := $(HOSTILE)|Judge|ForgedHeader|TryAlwaysAnswers|WrongKeyAsksAtOnce|OtherVolumeKey|CopyIsNotOpenedBesideTheOriginal|CopyThatComesFirst|OtherDiskIsOpened|OfTwoCopies|PoolsWaitForTheRoot|Claims
 HOSTILE := $(HOSTILE)|PublicShowsNoSecret|PublicURL|PublicText|PublicKey|Redactor|ShownWithoutSecrets|ShownPrintable|Printable|SecretNeverPrints|SecretsGoByDescriptor
 HOSTILE := $(HOSTILE)|Authority|ParseRequestRefuses|SlowReader
-HOSTILE := $(HOSTILE)|LeftOut|Kept|ReportHasNo|Pseudonyms|OwnedFiles|AccessIsTakenBack|BadLayouts|OwnVolumeIsNeverErased
+HOSTILE := $(HOSTILE)|HostileDigest|LeftOut|Kept|ReportHasNo|Pseudonyms|OwnedFiles|AccessIsTakenBack|BadLayouts|OwnVolumeIsNeverErased
 
 test-hostile: ## every attack on the host that must fail (root)
-	go test -count=1 -run '$(HOSTILE)' ./vmstore ./host/... ./crypt ./configs ./step ./osimage ./osimage/live ./cmd/hvinstall ./initrd/unlock ./net/nfs
+	go test -count=1 -run '$(HOSTILE)' ./vmstore ./host/... ./crypt ./configs ./step ./osimage ./osimage/live ./install ./cmd/hvinstall ./initrd/unlock ./net/nfs
 	go test -tags netns -count=1 -timeout 15m ./net/filter
 	go test -tags guest -count=1 -timeout 20m -run '^(TestCopyOfTheOSDisk|TestForgedOSDisk|TestWordsThatOpen|TestOldCipher|TestClonedSticksAndDecoyDisk)$$' ./initrd/unlock
 

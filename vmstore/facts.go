@@ -24,6 +24,9 @@ type Facts struct {
 	Previous []Previous `json:"previous,omitempty"`
 	// Texts are the user's templates, by path.
 	Texts map[string]string `json:"texts,omitempty"`
+	// Seeds are the files of cloud-init that the layout names, by path: the
+	// SHA-256 of each, for what is in them may be a secret.
+	Seeds map[string]string `json:"seeds,omitempty"`
 	Host  Host              `json:"host"`
 }
 
@@ -137,6 +140,9 @@ type Saved struct {
 type Source struct {
 	Size    int64  `json:"size,omitempty"` // bytes; 0 where the server does not say
 	Problem string `json:"problem,omitempty"`
+	// Sum is what the list of sums that Checksum names says of it: sha256:HEX.
+	Checksum string `json:"checksum,omitempty"`
+	Sum      string `json:"sum,omitempty"`
 }
 
 // Host is what the machine can do.

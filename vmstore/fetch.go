@@ -1,6 +1,7 @@
 package vmstore
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -32,7 +33,7 @@ type fetcher struct {
 // in .part (the download), .unpacking and .converting. The first path is the
 // last to appear, because the .part lies beside it.
 func (f fetcher) fetch(ctx context.Context, image Image, paths []string, report step.Reporter) error {
-	sum, err := parseChecksum(image.Checksum)
+	sum, err := parseChecksum(cmp.Or(image.Sum, image.Checksum))
 	if err != nil {
 		return err
 	}

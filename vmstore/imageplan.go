@@ -4,6 +4,7 @@ package vmstore
 type Image struct {
 	URL      string   `json:"url"`
 	Checksum string   `json:"checksum,omitempty"`
+	Sum      string   `json:"sum,omitempty"` // what the list of sums that Checksum names said when the plan was made
 	Extract  *bool    `json:"extract,omitempty"`
 	ISO      bool     `json:"iso,omitempty"`
 	Paths    []string `json:"paths"` // where it goes, in the order of the VMs

@@ -63,7 +63,8 @@ type VM struct {
 	// made good in it.
 	XML string `json:"xml,omitempty"`
 	// Template is the user's template that it was made from, if one was.
-	Template string `json:"template,omitempty"`
+	Template    string `json:"template,omitempty"`
+	TemplateSum string `json:"template_sum,omitempty"` // SHA-256 of the template
 	// From says where the definition was that is changed: in libvirt, or only in
 	// the domain.xml beside the disk. Empty: there was none.
 	From Origin `json:"from,omitempty"`
@@ -209,6 +210,14 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	planned.Autostart, planned.Running = p.starts(vm, have, from)
 	if vm.CloudInit != nil {
 		planned.Seed = &Seed{Name: vm.Name, Cloud: *vm.CloudInit}
+		for _, path := range []string{vm.CloudInit.UserData, vm.CloudInit.MetaData, vm.CloudInit.NetworkConfig} {
+			if sum, known := facts.Seeds[path]; known {
+				if planned.Seed.Files == nil {
+					planned.Seed.Files = map[string]string{}
+				}
+				planned.Seed.Files[path] = sum
+			}
+		}
 	}
 	refusals = checkPaths(want, vm)
 	name, text := "", ""
@@ -220,6 +229,9 @@ func (p *Plan) planVM(want configs.VMPlan, vm configs.VM, hostname string, facts
 	}
 	if name != "" && text == "" {
 		return planned, append(refusals, step.Refusal{Code: "template", Where: vm.Name, What: "the template " + name + " is not there or is empty", Hint: "write it, or remove the key"})
+	}
+	if name != "" {
+		planned.TemplateSum = sumOf(text)
 	}
 	definition, err := definition(planned.Spec, name, text)
 	if err != nil {
@@ -580,7 +592,11 @@ func (p *Plan) addImage(image Image, v VM, path string, diskGB int, facts Facts)
 		// before and after. Only the download's size is no matter any more.
 		image.Size = 0
 	} else {
-		image.Size = facts.Sources[image.URL].Size
+		source := facts.Sources[image.URL]
+		image.Size = source.Size
+		if source.Sum != "" && source.Checksum == image.Checksum {
+			image.Sum = source.Sum
+		}
 	}
 	limit := max(int64(unpackLimit), int64(diskGB)<<30)
 	for i := range p.Images {

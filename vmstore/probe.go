@@ -3,6 +3,8 @@ package vmstore
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"net/http"
@@ -47,6 +49,7 @@ func Probe(ctx context.Context, want configs.VMPlan, root string) (Facts, error)
 			facts.Texts[name] = string(text)
 		}
 	}
+	facts.Seeds = probeSeeds(want)
 	if !facts.Libvirt.Local {
 		return facts, nil
 	}
@@ -156,22 +159,22 @@ func probeDirectory(path string, count bool) (d Directory, there bool, err error
 // how large they are: a wrong URL belongs into the list of what is wrong, and
 // not into the middle of a run.
 func probeSources(ctx context.Context, want configs.VMPlan, root string, facts *Facts) {
-	missing := map[string]bool{}
+	missing := map[string]string{} // the checksum, by URL
 	for _, vm := range want.VMs {
-		from, to := "", ""
+		from, to, sum := "", "", ""
 		switch {
 		case vm.State == "absent":
 			continue
 		case vm.DiskImage != nil:
-			from, to = vm.DiskImage.URL, vm.DiskImage.Dest
+			from, to, sum = vm.DiskImage.URL, vm.DiskImage.Dest, vm.DiskImage.Checksum
 			if d, _, _ := facts.existing(want, vm.Name); d != nil {
 				continue // it has its disk
 			}
 		case vm.ISOImage != nil && isTrue(vm.ISOImage.EnableMount, true):
-			from, to = vm.ISOImage.URL, vm.ISOImage.Dest
+			from, to, sum = vm.ISOImage.URL, vm.ISOImage.Dest, vm.ISOImage.Checksum
 		}
 		if _, there := facts.Files[filepath.Clean(to)]; !there && from != "" {
-			missing[from] = true
+			missing[from] = sum
 		}
 	}
 	if len(missing) == 0 {
@@ -183,15 +186,55 @@ func probeSources(ctx context.Context, want configs.VMPlan, root string, facts *
 	defer cancel()
 	var wait sync.WaitGroup
 	var mu sync.Mutex
-	for from := range missing {
+	for from, sum := range missing {
 		wait.Go(func() {
 			source := probeSource(ctx, client, from)
+			source.addSum(ctx, client, from, sum)
 			mu.Lock()
 			facts.Sources[from] = source
 			mu.Unlock()
 		})
 	}
 	wait.Wait()
+}
+
+// addSum reads the list of sums that a checksum names, so that what is consented
+// to is the sum and not the list.
+func (s *Source) addSum(ctx context.Context, client *web.Client, from, named string) {
+	sum, err := parseChecksum(named)
+	if err != nil || sum.list == "" || s.Problem != "" {
+		return // the layout's errors are reported elsewhere
+	}
+	if sum, err = sum.resolve(ctx, client, from, 15*time.Second); err != nil {
+		s.Problem = err.Error()
+		return
+	}
+	s.Checksum, s.Sum = named, sum.algorithm+":"+sum.sum
+}
+
+// probeSeeds sums the files of cloud-init that the layout names.
+func probeSeeds(want configs.VMPlan) map[string]string {
+	seeds := map[string]string{}
+	for _, vm := range want.VMs {
+		if vm.CloudInit == nil || vm.State == "absent" {
+			continue
+		}
+		for _, path := range []string{vm.CloudInit.UserData, vm.CloudInit.MetaData, vm.CloudInit.NetworkConfig} {
+			if !isFile(path) {
+				continue
+			}
+			seeds[path] = "not read"
+			if text, err := textOrFile(path); err == nil {
+				seeds[path] = sumOf(text)
+			}
+		}
+	}
+	return seeds
+}
+
+func sumOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 func probeSource(ctx context.Context, client *web.Client, from string) Source {

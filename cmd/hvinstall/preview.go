@@ -559,8 +559,10 @@ func (p preview) vm(vm vmstore.VM) {
 		p.fact("disk", vm.DiskName+", as it is", p.dim)
 	case declared.DiskImage != nil:
 		p.fact("disk", configs.PublicURL(declared.DiskImage.URL), p.dim)
+		p.unsummed(vm, declared.DiskImage.URL, declared.DiskImage.Checksum)
 	case declared.ISOImage != nil:
 		p.fact("ISO", configs.PublicURL(declared.ISOImage.URL), p.dim)
+		p.unsummed(vm, declared.ISOImage.URL, declared.ISOImage.Checksum)
 	}
 	word := "then"
 	if vm.Action == vmstore.Adopt {
@@ -576,6 +578,22 @@ func (p preview) vm(vm vmstore.VM) {
 	}
 	if line := vm.RestartLine(); line != "" {
 		p.fact("", line, p.warn)
+	}
+}
+
+// unsummed says of an image what the digest cannot cover.
+func (p preview) unsummed(vm vmstore.VM, from, checksum string) {
+	if vm.Action != vmstore.Create || strings.HasPrefix(from, "file://") {
+		return
+	}
+	plain := strings.HasPrefix(from, "http://")
+	switch {
+	case checksum == "" && plain:
+		p.fact("", "without a checksum, by plain http: anybody on the way can give another", p.warn)
+	case checksum == "":
+		p.fact("", "without a checksum: the server's word is taken for it", p.warn)
+	case strings.Contains(checksum, ":http://"):
+		p.fact("", "its checksum comes by plain http: anybody on the way can give another", p.warn)
 	}
 }
 
