@@ -3,14 +3,17 @@ package vmstore
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 )
 
 // The canary is a file of the host. Its content must be in nothing that an
@@ -271,5 +274,68 @@ func FuzzImage(f *testing.F) {
 		if err == nil && needs == "" && format == formatQCOW2 && len(namedFiles(bytes.NewReader(image))) > 0 && binary.BigEndian.Uint64(image[8:]) != 0 {
 			t.Error("a qcow2 with a backing file was taken for a whole one")
 		}
+	})
+}
+
+// FuzzDomainXML: whatever a VM, its paths and its bridge are called, the
+// definition has the same elements with these texts in them, or is refused.
+func FuzzDomainXML(f *testing.F) {
+	for _, s := range []string{"a", "a<b", `a"/><disk/>`, "a&lt;", "a\nb", "a]]>b", "<!--", "é", "\xff", "a\x00b", "'", "${x}", "\ufffe"} {
+		f.Add(s, s, s)
+	}
+	spec := func(name, disk, bridge string) Spec {
+		return Spec{Name: name, UUID: "00000000-0000-4000-8000-000000000000", DomainType: "kvm", VCPU: 1, RAMMB: 256, MAC: "52:54:00:00:00:01",
+			Bridge: bridge, NICModel: "virtio", Dir: "/mnt/vmstore/a", Disk: disk, DiskFormat: "qcow2", DiskKind: "file", DiskTarget: "vda", DiskBus: "virtio", UEFI: true, NVRAM: disk}
+	}
+	count := func(t *testing.T, text string) (elements int, texts map[string]bool) {
+		texts = map[string]bool{}
+		d := xml.NewDecoder(strings.NewReader(text))
+		for {
+			token, err := d.Token()
+			if errors.Is(err, io.EOF) {
+				return elements, texts
+			}
+			if err != nil {
+				t.Fatalf("%v in\n%s", err, text)
+			}
+			switch token := token.(type) {
+			case xml.StartElement:
+				elements++
+				for _, a := range token.Attr {
+					texts[a.Value] = true
+				}
+			case xml.CharData:
+				texts[string(token)] = true
+			case xml.Comment, xml.ProcInst, xml.Directive:
+				t.Fatalf("%T in\n%s", token, text)
+			}
+		}
+	}
+	plain, err := domainXML(spec("a", "/a", "br0"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, name, disk, bridge string) {
+		want, _ := count(t, plain)
+		text, err := domainXML(spec(name, disk, bridge))
+		if err != nil {
+			return
+		}
+		elements, texts := count(t, text)
+		if elements != want {
+			t.Errorf("%d elements, want %d:\n%s", elements, want, text)
+		}
+		for _, s := range []string{name, disk, bridge} {
+			// What XML cannot hold is replaced, and a line's end normalised.
+			if ordinary(s) && strings.TrimSpace(s) == s && s != "" && !texts[s] {
+				t.Errorf("%q is not in it as it is:\n%s", s, text)
+			}
+		}
+	})
+}
+
+func ordinary(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
+		return r < ' ' || r == '\u007f' || r == 0xfffd || r == 0xfffe || r == 0xffff
 	})
 }
