@@ -166,3 +166,43 @@ func TestOddVMs(t *testing.T) {
 	}
 	compare("refused", before, run{plan: Plan{VMs: r.plan.VMs}})
 }
+
+// TestOtherKindsOfDisk: a volume of a pool, a network's and a block device are
+// taken over as they are; no image is looked for, and none grows.
+func TestOtherKindsOfDisk(t *testing.T) {
+	root := store(t)
+	pool := filepath.Join(root, "pool")
+	if err := os.Mkdir(pool, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	virsh(t, "pool-create-as", "odd", "dir", "--target", pool)
+	t.Cleanup(func() { virsh(t, "pool-destroy", "odd") })
+	virsh(t, "vol-create-as", "odd", "v.qcow2", "64M", "--format", "qcow2")
+	want := qemuPlan(root)
+	before := map[string]string{}
+	for name, source := range map[string]string{
+		"volume": `type='volume' device='disk'><driver name='qemu' type='qcow2'/><source pool='odd' volume='v.qcow2'/>`,
+		"rbd":    `type='network' device='disk'><driver name='qemu' type='raw'/><source protocol='rbd' name='p/img'><host name='192.0.2.1' port='6789'/></source>`,
+		"block":  `type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/loop7'/>`,
+	} {
+		text := domainText(name, "", q35OS, `<disk `+source+`<target dev='vda' bus='virtio'/></disk>`)
+		byHand(t, strings.Replace(text, "<uuid>11111111-2222-4333-8444-555555555555</uuid>", "", 1))
+		before[name] = domainOf(t, name).Inactive
+		vm := running(blank(t, root, name))
+		if vm.DiskGB = 5; name != "volume" {
+			vm.Running = nil
+		}
+		want.VMs = append(want.VMs, vm)
+	}
+	r := mustRun(t, want, Env{})
+	for _, v := range r.plan.VMs {
+		wantOnly(t, before[v.Name], domainOf(t, v.Name).Inactive, run{plan: Plan{VMs: []VM{v}}})
+		if v.Action != Adopt || len(withoutNote(v.Differences)) > 0 || v.GrowFrom != 0 || domainOf(t, v.Name).Active != (v.Name == "volume") {
+			t.Errorf("%s: %s with %v, grows from %d", v.Name, v.Action, v.Differences, v.GrowFrom)
+		}
+	}
+	if len(r.plan.Images) > 0 {
+		t.Errorf("images %v, want none", r.plan.Images)
+	}
+	wantNothing(t, want, Env{})
+}
