@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"hvinstall/configs/keymap"
 )
 
 // form is how a text must look. What ends up in a file, a unit or a command
@@ -71,7 +73,7 @@ var forms = sync.OnceValue(func() map[string]*compiled {
 		"mode":          {pattern: `0?[0-7]{3,4}`, what: "an octal mode such as 0755"},
 		"lang":          {pattern: `(?:C|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?)(?:\.[A-Za-z0-9-]+)?(?:@[a-z]+)?`, what: "a locale such as en_GB.UTF-8"},
 		"timezone":      {pattern: `[A-Za-z][A-Za-z0-9_+-]*(?:/[A-Za-z0-9_+-]+){0,2}`, what: "a time zone such as Europe/Brussels"},
-		"keymap":        {pattern: `[A-Za-z0-9][A-Za-z0-9._-]*`, what: "a console keymap such as us or be"},
+		"keymap":        {pattern: `[A-Za-z0-9][A-Za-z0-9._-]*`, what: "a console keymap such as us or be", example: "be", more: checkKeymap},
 		"user":          {pattern: `[a-z_][a-z0-9_-]{0,31}`, what: "a name of a-z, 0-9, _ and -, at most 32", example: "snyssen"},
 		"ssh_key":       {pattern: `[^\x00-\x1f\x7f-\x9f]+`, what: "one line of an authorized_keys file", example: "[ssh-ed25519 AAAAC3... me@laptop]", more: checkSSHKey, mute: true},
 		"password_hash": {pattern: `\$(?:y|gy|7|6|5|2[aby])\$[./A-Za-z0-9=,$+-]+`, what: "a crypt(5) hash ($y$, $6$, $2b$, ...)", example: "$y$j9T$...", fix: fixPassword, mute: true},
@@ -139,6 +141,19 @@ func checkHostname(text string) (string, string) {
 		return "localhost is every machine's own name", "choose a name for this host"
 	}
 	return "", ""
+}
+
+// checkKeymap: a keyboard that cannot be had would leave the boot prompt with an
+// American one, on which the passphrase is another.
+func checkKeymap(text string) (string, string) {
+	if _, found := keymap.Find(text); found {
+		return "", ""
+	}
+	hint := "a name of 'localectl list-keymaps', or X's layout and variant: be, fr-bepo, us-intl"
+	if like := keymap.Like(text); len(like) > 0 {
+		hint = "one of " + strings.Join(like, ", ")
+	}
+	return text + " is no keyboard that the console can have", hint
 }
 
 func fixHostname(text string) string {

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hvinstall/configs"
+	"hvinstall/configs/keymap"
 )
 
 // hostnameEdits name the host.
@@ -45,31 +46,15 @@ func hosts(old []byte, name string) []byte {
 // localeEdits are the language and the keyboard. The console's keyboard is
 // Debian's console-setup, which takes X layouts: be, de(nodeadkeys).
 func (p Plan) localeEdits() []edit {
-	layout, variant := xkb(p.Locale.Keymap)
+	keyboard, _ := keymap.Find(p.Locale.Keymap) // configs has refused what is not found
 	return []edit{
 		whole("/etc/default/locale", 0o644, "LANG="+p.Locale.Lang+"\n"),
 		whole("/etc/default/keyboard", 0o644, fmt.Sprintf(
-			"# written by hvinstall from layout.yaml; see keyboard(5)\nXKBMODEL=\"pc105\"\nXKBLAYOUT=%q\nXKBVARIANT=%q\nXKBOPTIONS=\"\"\nBACKSPACE=\"guess\"\n", layout, variant)),
+			"# written by hvinstall from layout.yaml; see keyboard(5)\nXKBMODEL=\"pc105\"\nXKBLAYOUT=%q\nXKBVARIANT=%q\nXKBOPTIONS=%q\nBACKSPACE=\"guess\"\n",
+			keyboard.Layout, keyboard.Variant, keyboard.Options)),
 		whole("/etc/vconsole.conf", 0o644, "KEYMAP="+p.Locale.Keymap+"\n"),
 		{"/etc/locale.gen", 0o644, func(old []byte) []byte { return localeGen(old, p.Locale.Lang) }},
 	}
-}
-
-// xkb turns a console keymap's name into an X layout and variant, for the
-// names that differ or that carry a variant.
-func xkb(keymap string) (layout, variant string) {
-	known := map[string][2]string{
-		"uk": {"gb", ""}, "be-latin1": {"be", ""}, "de-latin1": {"de", ""}, "de-latin1-nodeadkeys": {"de", "nodeadkeys"},
-		"fr-latin1": {"fr", ""}, "fr-latin9": {"fr", "latin9"}, "fr_CH": {"ch", "fr"}, "fr_CH-latin1": {"ch", "fr"},
-		"de_CH-latin1": {"ch", ""}, "sg": {"ch", ""}, "sf": {"ch", "fr"}, "dvorak": {"us", "dvorak"}, "colemak": {"us", "colemak"},
-		"br-abnt2": {"br", "abnt2"}, "sv-latin1": {"se", ""}, "no-latin1": {"no", ""}, "dk-latin1": {"dk", ""},
-		"la-latin1": {"latam", ""}, "pt-latin1": {"pt", ""}, "us-acentos": {"us", "intl"}, "jp106": {"jp", ""}, "it2": {"it", ""},
-	}
-	if k, found := known[keymap]; found {
-		return k[0], k[1]
-	}
-	layout, variant, _ = strings.Cut(keymap, "-")
-	return layout, variant
 }
 
 // localeGen keeps the language when the locales package is upgraded: its

@@ -183,15 +183,6 @@ func TestEscapePath(t *testing.T) {
 	}
 }
 
-func TestXKB(t *testing.T) {
-	for in, want := range map[string]string{"be": "be/", "be-latin1": "be/", "us": "us/", "uk": "gb/", "de-nodeadkeys": "de/nodeadkeys", "dvorak": "us/dvorak"} {
-		layout, variant := xkb(in)
-		if got := layout + "/" + variant; got != want {
-			t.Errorf("xkb(%q) = %q, want %q", in, got, want)
-		}
-	}
-}
-
 func TestAccounts(t *testing.T) {
 	before := accounts{
 		passwd:  "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n",

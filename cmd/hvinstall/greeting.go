@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -11,7 +12,7 @@ import (
 )
 
 // greet is what a person sees at the live system's login.
-func greet(t terminal) {
+func greet(ctx context.Context, t terminal) {
 	p := func(format string, args ...any) { fmt.Fprintf(t.out, format+"\n", args...) }
 	p("")
 	p("hvinstall live system: turns this machine into a KVM hypervisor.")
@@ -19,7 +20,16 @@ func greet(t terminal) {
 	p("")
 	p("  network   %s", addresses())
 	layout := live.Layout()
-	switch _, err := configs.LoadFile(layout, ""); {
+	plan, err := configs.LoadFile(layout, "")
+	if keyboard := liveKeymap(plan); keyboard != "" {
+		switch active, err := keyboardLikeBoot(ctx, t.in, keyboard); {
+		case err != nil:
+			p("  keyboard  us: %s", showable(err.Error()))
+		case active != "":
+			p("  keyboard  %s", active)
+		}
+	}
+	switch {
 	case layout == "":
 		p("  layout    none on the stick yet")
 	case err != nil:
@@ -57,6 +67,23 @@ func greet(t terminal) {
 		}
 		p("\nThe same command may be run again. The log: less %s\n", unattendedLog)
 	}
+}
+
+// liveKeymap is what vconsole.keymap= on the kernel's command line says, as
+// with systemd, or the layout on the stick.
+func liveKeymap(plan *configs.Layout) string {
+	cmdline, err := os.ReadFile("/proc/cmdline")
+	if err == nil {
+		for word := range strings.FieldsSeq(string(cmdline)) {
+			if name, found := strings.CutPrefix(word, "vconsole.keymap="); found {
+				return name
+			}
+		}
+	}
+	if plan == nil {
+		return ""
+	}
+	return plan.Locale.Keymap
 }
 
 // addresses are this machine's, for a person who wants to reach it.

@@ -91,7 +91,7 @@ func buildInitrd(ctx context.Context, t terminal, o initrd.Options, live bool, c
 	}
 	// A host that boots and asks with an American keyboard is better than a
 	// kernel upgrade without an initramfs.
-	if o.Keymap, err = initrd.CompileKeymap(ctx, plan.Keymap); err != nil {
+	if o.Keymap, err = initrd.BootKeymap(ctx, plan.Keymap); err != nil {
 		t.complain(fmt.Errorf("warning: %w; the passphrase prompt's keyboard will be us", err))
 	}
 	return initrd.Build(o)

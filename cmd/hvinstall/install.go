@@ -32,6 +32,7 @@ type installFlags struct {
 	only           []string
 	passphraseFile string
 	passphraseFD   int
+	keymap         string // the layout's, for whoever types a passphrase
 	netTimeout     time.Duration
 	restart        bool
 	all            bool
@@ -101,6 +102,7 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		fmt.Fprintln(t.err, showable(err.Error()))
 		return exitUsage
 	}
+	f.keymap = layout.Locale.Keymap
 	if layout, err = f.complete(ctx, t, layout); err != nil {
 		if errors.Is(err, errInterrupted) {
 			return exitCanceled

@@ -39,6 +39,9 @@ func (f *installFlags) complete(ctx context.Context, t terminal, layout *configs
 		return nil, fmt.Errorf("%s was kept without its secrets, and nobody is there to type them: use the layout itself. What is left out:\n%s", f.plan, list)
 	}
 	fmt.Fprintf(t.err, "This layout was kept without its secrets. Type each again; nothing of it is shown. @FILE takes it from a file.\n\n")
+	if err := f.screenKeyboard(ctx, t, input, true); err != nil {
+		return nil, err
+	}
 	answers := map[string]string{}
 	for _, out := range f.leftOut {
 		value, err := askLeftOut(ctx, t, input, out)

@@ -33,7 +33,7 @@ func runLive(ctx context.Context, t terminal, args []string) int {
 	case *unattended:
 		return runUnattended(ctx)
 	}
-	greet(t)
+	greet(ctx, t)
 	return exitDone
 }
 

@@ -40,6 +40,9 @@ func (f *installFlags) passphrase(ctx context.Context, t terminal, isNew bool) (
 		return typed, err
 	}
 	fmt.Fprintln(t.err)
+	if err := f.screenKeyboard(ctx, t, input, isNew); err != nil {
+		return crypt.Secret{}, err
+	}
 	if !isNew {
 		return crypt.AskPassphrase(ask, "Passphrase of the LUKS volumes: ")
 	}

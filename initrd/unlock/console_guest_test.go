@@ -84,6 +84,25 @@ func TestPassphraseOnTheScreen(t *testing.T) {
 	wantAll(t, said, r, "the passphrase")
 }
 
+// Console names and X's, and one whose own letters are not a passphrase's.
+func TestKeymapsCompile(t *testing.T) {
+	for name, q := range map[string]byte{ // what the key types that has q on an American keyboard
+		"be-latin1": 'a', "de-latin1-nodeadkeys": 'q', "fr-bepo": 'b', "us-intl": 'q', "dvorak": '\'', "ru": 'q',
+	} {
+		compiled, err := initrd.CompileKeymap(t.Context(), name)
+		if err != nil {
+			t.Errorf("%v: apt-get install kbd console-setup", err)
+			continue
+		}
+		// "bkeymap", the flags of 256 tables, the table of keys alone. A letter has
+		// K_LETTER, 0x0b, in its upper byte.
+		const keyQ = 16
+		if have := compiled[len("bkeymap")+256+2*keyQ]; have != q {
+			t.Errorf("%s: key %d types %q, want %q", name, keyQ, have, q)
+		}
+	}
+}
+
 // On a Belgian keyboard the letter a is where an American one has q.
 func TestPassphraseOnAnotherKeyboard(t *testing.T) {
 	keymap, err := initrd.CompileKeymap(t.Context(), "be")

@@ -3,6 +3,7 @@ package unlock
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"unsafe"
 
@@ -18,6 +19,7 @@ const (
 	keymapKeys   = 128
 	kdskbent     = 0x4b47 // KDSKBENT, see linux/kd.h
 	kdskbmode    = 0x4b45
+	kdgkbtype    = 0x4b33
 	kUnicode     = 0x03
 )
 
@@ -62,20 +64,39 @@ func (c *consoles) loadKeymap(name string) {
 		c.warn("keymap %s is not in the initramfs; the keyboard is us", name)
 		return
 	}
-	entries, err := parseKeymap(data)
-	if err != nil {
-		c.warn("%v; the keyboard is us", err)
-		return
-	}
-	fd, err := unix.Open("/dev/tty1", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+	tty, err := os.OpenFile("/dev/tty1", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		return // no screen
 	}
-	defer unix.Close(fd)
-	_, _, _ = unix.Syscall(unix.SYS_IOCTL, uintptr(fd), kdskbmode, kUnicode)
+	defer tty.Close()
+	if err := LoadKeymap(tty, data); err != nil {
+		c.warn("%v; the keyboard is us", err)
+	}
+}
+
+// LoadKeymap gives the screen's keyboard a compiled keymap (loadkeys --bkeymap),
+// on all of its consoles. The kernel lets root do so.
+func LoadKeymap(tty *os.File, compiled []byte) error {
+	entries, err := parseKeymap(compiled)
+	if err != nil {
+		return err
+	}
+	fd := tty.Fd()
+	_, _, _ = unix.Syscall(unix.SYS_IOCTL, fd, kdskbmode, kUnicode)
 	for _, e := range entries {
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), kdskbent, uintptr(unsafe.Pointer(&e))); errno != 0 {
-			c.debug("keymap: table %d key %d: %v", e.table, e.key, errno)
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, kdskbent, uintptr(unsafe.Pointer(&e)))
+		// A table or a key that this kernel has not is one that nobody types.
+		if errno != 0 && errno != unix.EINVAL {
+			return fmt.Errorf("loading the keymap, table %d key %d: %w", e.table, e.key, errno)
 		}
 	}
+	return nil
+}
+
+// OnScreen reports whether a terminal is a console of the machine's own screen
+// and keyboard, neither a serial line nor a session from elsewhere.
+func OnScreen(tty *os.File) bool {
+	var kind byte
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, tty.Fd(), kdgkbtype, uintptr(unsafe.Pointer(&kind)))
+	return errno == 0
 }

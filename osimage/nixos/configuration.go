@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"hvinstall/configs"
+	"hvinstall/configs/keymap"
 )
 
 type configsUser = configs.User
@@ -84,21 +85,38 @@ func bootloader(in Input) attrs {
 }
 
 func locale(l configs.Locale) attrs {
-	zone, lang, keymap := l.Timezone, l.Lang, l.Keymap
+	zone, lang, name := l.Timezone, l.Lang, l.Keymap
 	if zone == "" {
 		zone = "UTC"
 	}
 	if lang == "" {
 		lang = "C.UTF-8"
 	}
-	if keymap == "" {
-		keymap = "us"
+	if name == "" {
+		name = "us"
 	}
-	return attrs{
+	a := attrs{
 		after(set("time.timeZone", zone, "locale")),
 		set("i18n.defaultLocale", lang),
-		set("console.keyMap", keymap),
 	}
+	return append(a, keyboard(name)...)
+}
+
+// keyboard is kbd's keymap of that name. What only X has is compiled by NixOS
+// from X's layout.
+func keyboard(name string) attrs {
+	x, found := keymap.Find(name)
+	if !found || keymap.InKbd(name) {
+		return attrs{set("console.keyMap", name)}
+	}
+	a := attrs{set("console.useXkbConfig", true), set("services.xserver.xkb.layout", x.Layout)}
+	if x.Variant != "" {
+		a = append(a, set("services.xserver.xkb.variant", x.Variant))
+	}
+	if x.Options != "" {
+		a = append(a, set("services.xserver.xkb.options", x.Options))
+	}
+	return a
 }
 
 // PasswordsDir is where the accounts' password hashes are, one file each,
