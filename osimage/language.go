@@ -3,12 +3,12 @@ package osimage
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"hvinstall/configs"
 	"hvinstall/host"
 	"hvinstall/step"
 )
@@ -64,15 +64,10 @@ func (p Plan) makeLocale(ctx context.Context, root string, report step.Reporter)
 	if err != nil || made {
 		return err
 	}
-	source, _, _ := strings.Cut(lang, ".")
-	if _, modifier, found := strings.Cut(lang, "@"); found {
-		source, _, _ = strings.Cut(source, "@")
-		source += "@" + modifier
+	if err := KnownLocale(root, configs.Locale{Lang: lang}); err != nil {
+		return err
 	}
-	if _, err := os.Stat(filepath.Join(root, "usr/share/i18n/locales", source)); err != nil {
-		return fmt.Errorf("locale.lang %s: glibc has no locale %s; choose one of those in /usr/share/i18n/SUPPORTED", lang, source)
-	}
-	cmd := host.Cmd{Argv: []string{"chroot", root, "localedef", "-i", source, "-c", "-f", charset(lang), "-A", "/usr/share/locale/locale.alias", lang}, Log: report.Log}
+	cmd := host.Cmd{Argv: []string{"chroot", root, "localedef", "-i", localeSource(lang), "-c", "-f", charset(lang), "-A", "/usr/share/locale/locale.alias", lang}, Log: report.Log}
 	return cmd.Run(ctx)
 }
 
@@ -133,8 +128,8 @@ func (p Plan) timezoneStep(env Env, after []string) step.Step {
 			return step.Done, "", nil
 		},
 		Do: func(context.Context, step.Reporter) error {
-			if _, err := os.Stat(filepath.Join(env.Root, target)); err != nil {
-				return fmt.Errorf("locale.timezone %s is not a zone that the system knows; see timedatectl list-timezones", zone)
+			if err := KnownLocale(env.Root, configs.Locale{Timezone: zone}); err != nil {
+				return err
 			}
 			temporary := link + ".hvinstall"
 			if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"hvinstall/configs"
+	"hvinstall/osimage"
 
 	"github.com/spf13/pflag"
 )
@@ -22,6 +23,10 @@ func runCheck(_ context.Context, t terminal, args []string) int {
 	layout, err := configs.LoadFile(*plan, *vms)
 	if err != nil {
 		fmt.Fprintln(t.err, showable(err.Error()))
+		return exitUsage
+	}
+	if err := osimage.KnownLocale("/", layout.Locale); err != nil {
+		fmt.Fprintf(t.err, "%s: %s\n", *plan, showable(err.Error()))
 		return exitUsage
 	}
 	fmt.Fprintf(t.out, "%s: valid; host %s, %d pools, %d VMs\n", *plan, layout.Hostname, len(layout.Pools), len(layout.VMs))

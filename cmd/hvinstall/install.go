@@ -15,6 +15,7 @@ import (
 	"hvinstall/configs"
 	"hvinstall/host"
 	"hvinstall/install"
+	"hvinstall/osimage"
 
 	"github.com/spf13/pflag"
 )
@@ -103,6 +104,12 @@ func runInstall(ctx context.Context, t terminal, args []string) int {
 		return exitUsage
 	}
 	f.keymap = layout.Locale.Keymap
+	if f.facts == "" {
+		if err := osimage.KnownLocale("/", layout.Locale); err != nil {
+			fmt.Fprintf(t.err, "%s: %s\n", f.plan, showable(err.Error()))
+			return exitUsage
+		}
+	}
 	if layout, err = f.complete(ctx, t, layout); err != nil {
 		if errors.Is(err, errInterrupted) {
 			return exitCanceled
