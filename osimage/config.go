@@ -2,6 +2,8 @@ package osimage
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -44,17 +46,37 @@ func hosts(old []byte, name string) []byte {
 }
 
 // localeEdits are the language and the keyboard. The console's keyboard is
-// Debian's console-setup, which takes X layouts: be, de(nodeadkeys).
-func (p Plan) localeEdits() []edit {
+// Debian's console-setup, which takes X layouts: be, de(nodeadkeys). Since
+// Debian 13 each is one file with a link to it: /etc/default/locale leads to
+// /etc/locale.conf, and /etc/vconsole.conf to /etc/default/keyboard.
+func (p Plan) localeEdits(root string) []edit {
 	keyboard, _ := keymap.Find(p.Locale.Keymap) // configs has refused what is not found
-	return []edit{
-		whole("/etc/default/locale", 0o644, "LANG="+p.Locale.Lang+"\n"),
+	edits := []edit{
 		whole("/etc/default/keyboard", 0o644, fmt.Sprintf(
 			"# written by hvinstall from layout.yaml; see keyboard(5)\nXKBMODEL=\"pc105\"\nXKBLAYOUT=%q\nXKBVARIANT=%q\nXKBOPTIONS=%q\nBACKSPACE=\"guess\"\n",
 			keyboard.Layout, keyboard.Variant, keyboard.Options)),
-		whole("/etc/vconsole.conf", 0o644, "KEYMAP="+p.Locale.Keymap+"\n"),
 		{"/etc/locale.gen", 0o644, func(old []byte) []byte { return localeGen(old, p.Locale.Lang) }},
 	}
+	language := "/etc/default/locale"
+	if linked(root, language, "/etc/locale.conf") {
+		language = "/etc/locale.conf"
+	}
+	if !linked(root, "/etc/vconsole.conf", "/etc/default/keyboard") {
+		edits = append(edits, whole("/etc/vconsole.conf", 0o644, "KEYMAP="+p.Locale.Keymap+"\n"))
+	}
+	return append(edits, whole(language, 0o644, "LANG="+p.Locale.Lang+"\n"))
+}
+
+// linked reports whether a path of the system is a symbolic link to the other.
+func linked(root, path, target string) bool {
+	link, err := os.Readlink(filepath.Join(root, path))
+	if err != nil {
+		return false
+	}
+	if !filepath.IsAbs(link) {
+		link = filepath.Join(filepath.Dir(path), link)
+	}
+	return link == target
 }
 
 // localeGen keeps the language when the locales package is upgraded: its

@@ -15,10 +15,13 @@ import (
 
 // localeStep sets the language and the keyboard, and makes the language's data.
 func (p Plan) localeStep(env Env, after []string) step.Step {
-	files := editStep(env.Root, "os/locale", "set language "+p.Locale.Lang+" and keyboard "+p.Locale.Keymap, after, p.localeEdits()...)
-	check, do := files.Check, files.Do
-	files.Check = func(ctx context.Context) (step.State, string, error) {
-		state, why, err := check(ctx)
+	// Which files they are is known when the system is unpacked.
+	files := func() step.Step {
+		return editStep(env.Root, "os/locale", "set language "+p.Locale.Lang+" and keyboard "+p.Locale.Keymap, after, p.localeEdits(env.Root)...)
+	}
+	set := files()
+	set.Check = func(ctx context.Context) (step.State, string, error) {
+		state, why, err := files().Check(ctx)
 		if err != nil || state != step.Done {
 			return state, why, err
 		}
@@ -34,17 +37,17 @@ func (p Plan) localeStep(env Env, after []string) step.Step {
 		}
 		return step.Done, "", nil
 	}
-	files.Do = func(ctx context.Context, report step.Reporter) error {
+	set.Do = func(ctx context.Context, report step.Reporter) error {
 		if err := p.makeLocale(ctx, env.Root, report); err != nil {
 			return err
 		}
-		if err := do(ctx, report); err != nil {
+		if err := files().Do(ctx, report); err != nil {
 			return err
 		}
 		// Else the first boot compiles it, which a slow machine takes minutes for.
 		return host.Cmd{Argv: []string{"chroot", env.Root, "setupcon", "--save-only"}, Log: report.Log}.Run(ctx)
 	}
-	return files
+	return set
 }
 
 // keyboardCached reports whether console-setup has compiled the keyboard after

@@ -133,7 +133,7 @@ UUID=2222       /mnt/vmstore  btrfs  subvol=vmstore,noauto,nofail,x-systemd.devi
 // second run finds nothing to do.
 func TestEditsSettle(t *testing.T) {
 	p, _ := MakePlan(values(), "")
-	edits := slices.Concat(p.hostnameEdits(), p.localeEdits(), p.unitEdits(), p.ownEdits(false), []edit{p.fstabEdit(), p.sudoersEdit()})
+	edits := slices.Concat(p.hostnameEdits(), p.localeEdits(t.TempDir()), p.unitEdits(), p.ownEdits(false), []edit{p.fstabEdit(), p.sudoersEdit()})
 	for _, old := range []string{"", "something\nelse", "127.0.1.1 other\n127.0.1.1 again\n"} {
 		for _, e := range edits {
 			once := e.want([]byte(old))
