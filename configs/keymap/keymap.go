@@ -18,7 +18,7 @@ type XKB struct {
 // Find is the keyboard of a name: a console keymap's, an X layout's, or an X
 // layout and its variant joined by "-", as localectl(1) lists them.
 func Find(name string) (XKB, bool) {
-	layout, variant := name, ""
+	var layout, variant string
 	if known, found := console[name]; found {
 		layout, variant, _ = strings.Cut(known, " ")
 	} else {
