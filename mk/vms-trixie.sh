@@ -5,7 +5,7 @@ set -euo pipefail
 tree=$PWD/build/vms-trixie
 if [ ! -e "$tree/whole" ]; then
 	rm -rf "$tree"
-	mmdebstrap --quiet --variant=apt --include=libvirt-daemon-system,libvirt-clients,qemu-system-x86,qemu-system-modules-spice,virtiofsd,qemu-utils,ovmf,swtpm,swtpm-tools,dbus,genisoimage,xz-utils,zstd,btrfs-progs,libxml2-utils,iproute2,e2fsprogs,systemd,busybox-static,binutils,dosfstools,mtools,curl \
+	mmdebstrap --quiet --variant=apt --include=libvirt-daemon-system,libvirt-clients,qemu-system-x86,qemu-utils,ovmf,swtpm,swtpm-tools,dbus,genisoimage,xz-utils,zstd,btrfs-progs,libxml2-utils,iproute2,e2fsprogs,systemd,busybox-static,binutils,dosfstools,mtools,curl \
 		trixie "$tree" http://deb.debian.org/debian
 	# QEMU's own mount name space has no terminals in here.
 	echo 'namespaces = []' >>"$tree/etc/libvirt/qemu.conf"

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"hvinstall/host/web"
+
+	"golang.org/x/sys/unix"
 )
 
 // partial is the small file beside a .part that says of what it is a part.
@@ -176,7 +178,16 @@ func (d *download) remember(offer partial) error {
 	// Whole or not at all, but not synced: after a power failure the note is
 	// not believed anyway, and the disk is better used for the image.
 	unfinished := d.sidecar + ".new"
-	if err := os.WriteFile(unfinished, append(text, '\n'), 0o600); err != nil {
+	// A link that somebody has put there is taken away, and not followed.
+	if err := removeIfThere(unfinished); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(unfinished, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return noRoom(d.sidecar, err)
+	}
+	_, err = file.Write(append(text, '\n'))
+	if err := errors.Join(err, file.Close()); err != nil {
 		return noRoom(d.sidecar, err)
 	}
 	return os.Rename(unfinished, d.sidecar)

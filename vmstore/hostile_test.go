@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"golang.org/x/sys/unix"
 )
 
 // The canary is a file of the host. Its content must be in nothing that an
@@ -338,4 +340,32 @@ func ordinary(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool {
 		return r < ' ' || r == '\u007f' || r == 0xfffd || r == 0xfffe || r == 0xffff
 	})
+}
+
+// TestHostileLinks: who may write to a VM's directory puts links to a file of
+// root's in all the places that a download writes to.
+func TestHostileLinks(t *testing.T) {
+	image := qcow2Image(300<<10, 9)
+	server := newServer(t)
+	url := server.put("/f", &served{data: image, etag: `"x"`})
+	before := unix.Umask(0)
+	defer unix.Umask(before)
+	for _, name := range []string{"", ".part", ".part.json", ".part.json.new", ".unpacking", ".converting"} {
+		dir, victim := t.TempDir(), filepath.Join(t.TempDir(), "victim")
+		if err := os.WriteFile(victim, []byte("root's own"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		disk := filepath.Join(dir, "disk.qcow2")
+		if err := os.Symlink(victim, disk+name); err != nil {
+			t.Fatal(err)
+		}
+		err := testFetcher().fetch(t.Context(), Image{URL: url}, []string{disk}, quiet{})
+		info, statErr := os.Lstat(victim)
+		if have, readErr := os.ReadFile(victim); readErr != nil || statErr != nil || string(have) != "root's own" || info.Mode().Perm() != 0o600 {
+			t.Errorf("%q: the file behind the link is %.20q, %v (%v)", name, have, readErr, err)
+		}
+		if info, statErr := os.Lstat(disk); err == nil && (statErr != nil || !info.Mode().IsRegular() || info.Mode().Perm() != 0o600) {
+			t.Errorf("%q: fetched, and the disk is %v, %v", name, info, statErr)
+		}
+	}
 }

@@ -501,30 +501,3 @@ func TestLeftAsItIs(t *testing.T) {
 		}
 	}
 }
-
-// TestOrderLeavesOthers: an order of the layout's takes the start from libvirt
-// for the VMs that it is said of, and for those that hvinstall made.
-func TestOrderLeavesOthers(t *testing.T) {
-	facts := goodHost()
-	facts.Host.BootUnit = true
-	vms := []configs.VM{haos()}
-	vms[0].BootOrder = 1
-	for _, name := range []string{"left", "ordered"} {
-		d := Domain{Persistent: true, Autostart: true, State: "shut off", Inactive: "<domain type='kvm'><name>" + name + "</name><uuid>11111111-2222-4333-8444-5555555555" + fmt.Sprintf("%02d", len(name)) + "</uuid><memory unit='MiB'>64</memory><vcpu>1</vcpu><os><type machine='q35'>hvm</type></os><devices/></domain>"}
-		if err := d.read(); err != nil {
-			t.Fatal(err)
-		}
-		facts.Domains = append(facts.Domains, d)
-		vms = append(vms, configs.VM{Name: name, DiskImage: &configs.VMDisk{URL: "https://example.org/x.qcow2", Dest: "/mnt/vmstore/" + name + "/x.qcow2"}})
-	}
-	vms[2].BootOrder = 2
-	p, refusals := MakePlan(configs.VMPlan{VMs: vms}, "h", facts, Options{})
-	if len(refusals) > 0 || !p.Ordered {
-		t.Fatal(refusals, p.Ordered)
-	}
-	for i, want := range []struct{ autostart, running bool }{{false, true}, {true, false}, {false, true}} {
-		if v := p.VMs[i]; v.Autostart != want.autostart || v.Running != want.running {
-			t.Errorf("%s: autostart %v, in the order %v; want %+v", v.Name, v.Autostart, v.Running, want)
-		}
-	}
-}
