@@ -241,10 +241,11 @@ func folders(name string) []string {
 // machine is one boot.
 type machine struct {
 	config  boot.Config
-	without []string // IDs of disks that are not there
-	sticks  []string // IDs of sticks and decoys that are
-	later   []string // IDs of what can be plugged in
-	append  string   // to the kernel command line
+	without []string       // IDs of disks that are not there
+	sticks  []string       // IDs of sticks and decoys that are
+	later   []string       // IDs of what can be plugged in
+	moved   []testvm.Drive // by their IDs: how disks are attached and what they are called now
+	append  string         // to the kernel command line
 	screen  bool
 	files   map[string]addition // into the initramfs
 	qemu    []string            // words of its command line
@@ -300,6 +301,9 @@ func (m machine) withDrives(f fixture, c testvm.Config, all []testvm.Drive) test
 		}
 		if d.Later {
 			d.Model = testvm.USB // the machine's other buses take nothing while it runs
+		}
+		if at := slices.IndexFunc(m.moved, func(now testvm.Drive) bool { return now.ID == d.ID }); at >= 0 {
+			d = m.moved[at]
 		}
 		d.Path, d.Snapshot = f.path(d.ID), true
 		c.Drives = append(c.Drives, d)

@@ -13,6 +13,7 @@ import (
 
 	"hvinstall/crypt"
 	"hvinstall/initrd/boot"
+	"hvinstall/testvm"
 )
 
 func TestClonedSticksAndDecoyDisk(t *testing.T) {
@@ -73,6 +74,26 @@ func TestCopyOfTheOSDisk(t *testing.T) {
 			t.Errorf("the root is on %v, want the copy", m)
 		}
 	})
+}
+
+// Pools' disks under other names (another serial number, another model, another
+// bus) are opened by the stick with nobody there, and told of.
+func TestPoolDisksMoved(t *testing.T) {
+	c := config()
+	c.PoolWait = boot.Duration(5 * time.Second)
+	vm := machine{config: c, sticks: []string{"stick"}, moved: []testvm.Drive{
+		{ID: "nv1", Model: testvm.NVMe, Serial: "MOVED"},
+		{ID: "hd1", Model: testvm.USB, Serial: "ENCLOSURE"},
+		{ID: "hd3", Model: testvm.SATA, Serial: "HD003B", Product: "ST2000VN005"},
+	}}.boot(t)
+	said, r := booted(t, vm)
+	wantAll(t, said, r, "stick "+stickUUID)
+	warnings := strings.Join(r.Warnings, "\n")
+	for _, mapping := range []string{"crypt-vmstore-1", "crypt-bulk-1", "crypt-bulk-3"} {
+		if !strings.Contains(warnings, mapping+" is on ") {
+			t.Errorf("warnings %q do not tell of %s", r.Warnings, mapping)
+		}
+	}
 }
 
 // A prepared disk: the LUKS UUID of the OS volume, a stick with the serial number
