@@ -88,8 +88,13 @@ func (b Boot) options() string {
 	return strings.Join(append([]string{"rw"}, b.KernelArgs...), " ")
 }
 
+// firmwareInInitrd are the folders that go whole into what the loader hands to
+// the kernel: the processors' microcode.
+var firmwareInInitrd = []string{"lib/firmware/amd-ucode", "lib/firmware/intel-ucode"}
+
 // inputs is computed anew each time: from boot.json, the command line, the
-// volumes' keys, the root's secret, the kernel, its modules' index and the binary.
+// volumes' keys, the root's secret, and the content of the kernel, its modules'
+// index, the binary and the microcode.
 func (b Boot) inputs(version string) (string, error) {
 	config, err := os.ReadFile(filepath.Join(b.Root, "etc/hvinstall/boot.json"))
 	if err != nil {
@@ -112,7 +117,17 @@ func (b Boot) inputs(version string) (string, error) {
 	}
 	parts = append(parts, []byte(proof))
 	for _, file := range []string{b.image(version), filepath.Join(b.Root, "lib/modules", version, "modules.dep"), filepath.Join(b.Root, BinaryPath)} {
-		have, err := fingerprint(file)
+		have, err := contentSum(file)
+		if err != nil {
+			return "", err
+		}
+		if have == "" {
+			return "", fmt.Errorf("%s: %w", file, fs.ErrNotExist)
+		}
+		parts = append(parts, []byte(have))
+	}
+	for _, folder := range firmwareInInitrd {
+		have, err := contentSum(filepath.Join(b.Root, folder))
 		if err != nil {
 			return "", err
 		}

@@ -47,6 +47,7 @@ func (p Plan) Steps(env Env) []step.Step {
 		p.mountPointsStep(env, unpacked),
 		editStep(env.Root, "os/units", "write the scrub timers", unpacked, p.unitEdits()...),
 		binaryStep(env, unpacked),
+		editStep(env.Root, "os/kernel-hooks", "write the kernel hooks", unpacked, hookEdits()...),
 		editStep(env.Root, "os/plan", "keep the plan on the host", unpacked, p.ownEdits(env.KeepBoot)...),
 		sshStep(env, unpacked),
 		silentStep(env, unpacked),

@@ -2,20 +2,50 @@ package osimage
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 )
 
-// fingerprint tells whether a file of this host's is still the one that it was,
-// as make does: by its size and when it was written. It guards against nobody,
-// and is looked at by every status.
-func fingerprint(path string) (string, error) {
+// contentSum names what is in a file or, name by name, in the files of a
+// directory; empty: there is no such path. Times are left out: Debian's own
+// kernel hook runs depmod once more after ours, and a file that was restored or
+// unpacked again is still the same.
+func contentSum(path string) (string, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d-%d", info.Size(), info.ModTime().UnixNano()), nil
+	files := []string{path}
+	if info.IsDir() {
+		entries, err := os.ReadDir(path)
+		if err != nil {
+			return "", err
+		}
+		files = nil
+		for _, e := range entries {
+			if e.Type().IsRegular() {
+				files = append(files, filepath.Join(path, e.Name()))
+			}
+		}
+	}
+	h := sha256.New()
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s\n%d\n", filepath.Base(file), len(data))
+		h.Write(data)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // sameContent compares two files, of which most often one is the other.

@@ -32,25 +32,33 @@ func TestSameContent(t *testing.T) {
 	}
 }
 
-func TestFingerprint(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "vmlinuz")
-	written := time.Unix(1700000000, 5)
-	seen := map[string]string{}
-	for name, change := range map[string]func() error{
-		"as made":                 func() error { return nil },
-		"other size":              func() error { return os.WriteFile(path, []byte("1234567890"), 0o600) },
-		"same size, a tick later": func() error { return os.Chtimes(path, written, written.Add(time.Nanosecond)) },
-	} {
-		if err := errors.Join(os.WriteFile(path, []byte("123456789"), 0o600), os.Chtimes(path, written, written), change()); err != nil {
+func TestContentSum(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "modules.dep")
+	sumAfter := func(path string, changes ...error) string {
+		t.Helper()
+		got, err := contentSum(path)
+		if err := errors.Join(append(changes, err)...); err != nil {
 			t.Fatal(err)
 		}
-		got, err := fingerprint(path)
-		if err != nil || seen[got] != "" {
-			t.Errorf("%s: fingerprint = %q, %v, as %q", name, got, err, seen[got])
-		}
-		seen[got] = name
+		return got
 	}
-	if got, err := fingerprint(path + ".none"); err == nil {
-		t.Errorf("of no file: %q, want an error", got)
+	made := sumAfter(file, os.WriteFile(file, []byte("a.ko:"), 0o600))
+	later := time.Now().Add(time.Hour)
+	if got := sumAfter(file, os.Chtimes(file, later, later)); got != made {
+		t.Error("the sum changes with the time")
+	}
+	if got := sumAfter(file, os.WriteFile(file, []byte("b.ko:"), 0o600), os.Chtimes(file, later, later)); got == made {
+		t.Error("another content of the same size and time has the same sum")
+	}
+	folder := sumAfter(dir)
+	if got := sumAfter(dir, os.Rename(file, file+"2")); got == folder {
+		t.Error("a file renamed leaves its folder's sum as it was")
+	}
+	if got := sumAfter(dir, os.WriteFile(filepath.Join(dir, "microcode_amd.bin"), nil, 0o600)); got == folder {
+		t.Error("one file more leaves its folder's sum as it was")
+	}
+	if got := sumAfter(filepath.Join(dir, "none")); got != "" {
+		t.Errorf("of nothing: %q, want empty", got)
 	}
 }

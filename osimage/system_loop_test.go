@@ -115,6 +115,7 @@ func TestSystem(t *testing.T) {
 	if err := os.WriteFile(root+"/mnt/vmstore/stray", nil, 0o600); err == nil {
 		t.Error("the pool's mount point can be written to while the pool is not mounted")
 	}
+	kernelHooksAgain(t, p.bootOf(env))
 	found, err := step.Look(context.Background(), withoutBoot(p.Steps(env)), 2)
 	if err != nil {
 		t.Fatal(err)
@@ -127,4 +128,34 @@ func TestSystem(t *testing.T) {
 	// btrfs removes no subvolume with an immutable folder in it; the loop device
 	// goes away with its file.
 	run(t, "chattr", "-i", root+"/mnt/vmstore")
+}
+
+// kernelHooksAgain does what Debian's own kernel hook does after ours: the boot
+// entry stays current, and nothing is said of an initramfs that is missing.
+func kernelHooksAgain(t *testing.T, b Boot) {
+	t.Helper()
+	versions, err := Kernels(b.Root)
+	if err != nil || len(versions) == 0 {
+		t.Fatalf("kernels: %v, %v", versions, err)
+	}
+	version := versions[0]
+	before, err := b.inputs(version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index := filepath.Join(b.Root, "lib/modules", version, "modules.dep")
+	old, err := os.Stat(index)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command("chroot", b.Root, "kernel-install", "add", version, "/boot/vmlinuz-"+version).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "does not exist") {
+		t.Errorf("kernel-install: %v\n%s", err, out)
+	}
+	if now, err := os.Stat(index); err != nil || now.ModTime().Equal(old.ModTime()) {
+		t.Errorf("kernel-install did not run depmod (%v): this test shows nothing", err)
+	}
+	if after, err := b.inputs(version); err != nil || after != before {
+		t.Errorf("after Debian's hook the boot entry would be made anew: %v", err)
+	}
 }
