@@ -34,6 +34,10 @@ type Options struct {
 	// Modules are further modules by name, loaded whatever the hardware.
 	Modules []string
 
+	// Microcode are files and folders below lib/firmware, see boot.Microcode;
+	// nil: those of all processors.
+	Microcode []string
+
 	// Keymap is Config.Keymap compiled, see CompileKeymap.
 	Keymap []byte
 
@@ -93,6 +97,13 @@ func Build(o Options) (Image, error) {
 			return Image{}, err
 		}
 		files.fileWithFolders(m.Path[1:], data, 0o644)
+		blobs, err := firmwareFiles(filepath.Join(o.Root, "lib/firmware"), data)
+		if err != nil {
+			return Image{}, fmt.Errorf("the firmware of %s: %w", m.Name, err)
+		}
+		for name, blob := range blobs.sorted() {
+			files.fileWithFolders("lib/firmware/"+name, blob, 0o644)
+		}
 	}
 	var list bytes.Buffer
 	if err := modules.Write(&list); err != nil {
@@ -118,7 +129,7 @@ func Build(o Options) (Image, error) {
 		files.fileWithFolders(busyboxPath, data, 0o755)
 	}
 
-	early, vendors, err := microcode(filepath.Join(o.Root, "lib/firmware"))
+	early, vendors, err := microcode(filepath.Join(o.Root, "lib/firmware"), o.Microcode)
 	if err != nil {
 		return Image{}, err
 	}

@@ -43,6 +43,11 @@ kernel/drivers/nvme/host/nvme.ko:
 kernel/drivers/scsi/exotic.ko: kernel/drivers/scsi/exotic-lib.ko
 kernel/drivers/scsi/exotic-lib.ko:
 kernel/drivers/net/card.ko:
+kernel/drivers/block/nothing_asks.ko:
+kernel/drivers/hid/hid-roccat.ko:
+kernel/drivers/hid/hid-rmi.ko: kernel/drivers/media/videobuf.ko
+kernel/drivers/media/videobuf.ko:
+kernel/drivers/scsi/lpfc.ko:
 kernel/fs/squashfs/squashfs.ko:
 kernel/fs/overlayfs/overlay.ko:
 kernel/drivers/block/loop.ko:
@@ -51,6 +56,9 @@ kernel/drivers/block/loop.ko:
 alias pci:v*d*sv*sd*bc01sc08i02* nvme
 alias pci:v0000ABCDd00000001sv*sd*bc*sc*i* exotic
 alias pci:v0000ABCDd00000002sv*sd*bc*sc*i* card
+alias hid:b0003g*v00001E7Dp00002FA8 hid_roccat
+alias pci:v0000ABCDd00000003sv*sd*bc*sc*i* lpfc
+alias hid:b0003g*v000006CBp* hid_rmi
 alias crypto-crc32c crc32c_generic
 alias crypto-crc32c crc32c_intel
 alias fs-btrfs btrfs
@@ -184,7 +192,7 @@ func TestBuildHolds(t *testing.T) {
 			t.Errorf("%s holds %q, want %q", m, got, want)
 		}
 	}
-	want := []string{"btrfs", "crc32c_generic", "crc32c_intel", "dm_crypt", "dm_mod", "fat", "libcrc32c", "nls_ascii", "nls_iso8859_1", "nvme", "raid6_pq", "vfat", "xts"}
+	want := []string{"btrfs", "crc32c_generic", "crc32c_intel", "dm_crypt", "dm_mod", "exotic", "exotic_lib", "fat", "hid_roccat", "libcrc32c", "nls_ascii", "nls_iso8859_1", "nvme", "raid6_pq", "vfat", "xts"}
 	if diff := cmp.Diff(want, image.Modules); diff != "" {
 		t.Errorf("modules (-want +got):\n%s", diff)
 	}
@@ -305,7 +313,7 @@ func TestBuildNamesWhatIsMissing(t *testing.T) {
 
 func TestMicrocodeComesFirst(t *testing.T) {
 	o := options(t)
-	for name, text := range map[string]string{"amd-ucode/b.bin": "B", "amd-ucode/a.bin": "A", "amd-ucode/a.bin.asc": "signature", "intel-ucode/06-55-04": "I"} {
+	for name, text := range map[string]string{"amd-ucode/b.bin": "B", "amd-ucode/a.bin": "A", "amd-ucode/a.bin.asc": "signature", "intel-ucode/06-55-04": "I", "intel-ucode/06-9e-0a.initramfs": "E"} {
 		path := filepath.Join(o.Root, "lib/firmware", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -329,12 +337,20 @@ func TestMicrocodeComesFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got["kernel/x86/microcode/AuthenticAMD.bin"] != "AB" || got["kernel/x86/microcode/GenuineIntel.bin"] != "I" {
+	if got["kernel/x86/microcode/AuthenticAMD.bin"] != "AB" || got["kernel/x86/microcode/GenuineIntel.bin"] != "IE" {
 		t.Errorf("microcode: %q", got)
 	}
 	zstdMagic := []byte{0x28, 0xb5, 0x2f, 0xfd}
 	if at := bytes.Index(image.Data, zstdMagic); at < 0 || at%512 != 0 {
 		t.Errorf("the main archive begins at %d, want a multiple of 512", at)
+	}
+	o.Microcode = []string{"intel-ucode/06-55-07"}
+	if image, err = Build(o); err != nil || len(image.Microcode) > 0 {
+		t.Errorf("microcode of a processor that has none: %q, %v", image.Microcode, err)
+	}
+	o.Microcode = []string{"intel-ucode/06-55-04"}
+	if image, err = Build(o); err != nil || !slices.Equal(image.Microcode, []string{"intel-ucode"}) {
+		t.Errorf("microcode of one processor: %q, %v", image.Microcode, err)
 	}
 }
 

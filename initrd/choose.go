@@ -37,19 +37,60 @@ var (
 )
 
 // hardwareModules are loaded when a device asks for them, by its modalias.
-// They are there for a machine that got another board, controller or keyboard
-// since the initramfs was built.
+// They are there, with all of hardwareFolders, for a disk that is moved to
+// another machine, and for one that got another controller or keyboard.
 var hardwareModules = []string{
-	// disks
-	"nvme", "vmd", "ahci", "ata_piix", "ata_generic", "sd_mod", "sr_mod",
-	"virtio_blk", "virtio_scsi", "virtio_pci", "virtio_mmio",
-	"mpt3sas", "megaraid_sas", "smartpqi", "hpsa",
-	"mmc_block", "sdhci_pci", "sdhci_acpi",
-	// sticks
+	"nvme", "vmd", "ahci", "sd_mod", "sr_mod", "mmc_block",
+	"virtio_blk", "virtio_scsi", "virtio_pci", "virtio_mmio", "virtio_input",
 	"xhci_pci", "ehci_pci", "ohci_pci", "uhci_hcd", "usb_storage", "uas",
-	// keyboards
-	"usbhid", "hid_generic", "hid_logitech_dj", "hid_apple", "hid_microsoft", "hid_cherry", "hid_lenovo",
-	"i8042", "atkbd",
+	"usbhid", "hid_generic", "i8042", "atkbd", "hyperv_keyboard",
+}
+
+// hardwareFolders are taken whole: what a disk in the machine, or plugged into
+// it, may hang on, and keyboards, many of which hid_generic leaves to a driver
+// of their own.
+var hardwareFolders = []string{
+	"kernel/drivers/ata/", "kernel/drivers/block/", "kernel/drivers/message/fusion/", "kernel/drivers/mmc/",
+	"kernel/drivers/nvme/host/", "kernel/drivers/scsi/", "kernel/drivers/usb/storage/", "kernel/drivers/hid/",
+}
+
+// notTaken are drivers of these folders that are left out unless the machine
+// asks for them, see driversOf.
+var notTaken = []string{
+	// probing a drive that is not there takes seconds
+	"floppy",
+	// disks of a storage network: large, and of no use without its firmware
+	"lpfc", "qla2xxx", "qla4xxx", "bfa", "csiostor", "fnic", "snic", "qedf", "qedi", "bnx2fc", "bnx2i", "be2iscsi",
+	"cxgb3i", "cxgb4i", "fcoe",
+}
+
+// companions are where what such a driver needs may be. One that needs more
+// (a display, a radio, sensors) is no disk's and no keyboard's.
+var companions = append([]string{
+	"kernel/block/", "kernel/crypto/", "kernel/lib/", "kernel/arch/", "kernel/drivers/cdrom/", "kernel/drivers/hv/", "kernel/drivers/input/",
+	"kernel/drivers/leds/", "kernel/drivers/misc/", "kernel/drivers/nvme/common/", "kernel/drivers/parport/", "kernel/drivers/usb/",
+	"kernel/drivers/virtio/", "kernel/drivers/xen/",
+}, hardwareFolders...)
+
+// ofFolders are the drivers in hardwareFolders that a device can ask for.
+func (d *depot) ofFolders() []string {
+	asked := map[string]bool{}
+	for _, a := range d.aliases {
+		// What has no colon (fs-vfat, crypto-aes) is not the alias of a device.
+		if !strings.Contains(a.Pattern, ":") || asked[a.Module] || slices.Contains(notTaken, a.Module) {
+			continue
+		}
+		if in(d.files[a.Module], hardwareFolders) &&
+			!slices.ContainsFunc(d.needs[a.Module], func(n string) bool { return !in(d.files[n], companions) }) {
+			asked[a.Module] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(asked))
+}
+
+// in reports whether a module's file is in one of the folders.
+func in(file string, folders []string) bool {
+	return slices.ContainsFunc(folders, func(f string) bool { return strings.HasPrefix(file, f) })
 }
 
 // storageFolders are where drivers of storage controllers, and of what they
@@ -87,7 +128,7 @@ func (d *depot) choose(o Options) (boot.Modules, error) {
 			m.Always = true
 		}
 	}
-	for _, name := range hardwareModules {
+	for _, name := range slices.Concat(hardwareModules, d.ofFolders()) {
 		d.closure(name, have)
 	}
 	for _, name := range d.driversOf(o.Modaliases) {
@@ -113,9 +154,7 @@ func (d *depot) driversOf(modaliases []string) []string {
 	var names []string
 	for _, modalias := range modaliases {
 		for _, name := range all.Match(modalias) {
-			file := d.files[name]
-			storage := slices.ContainsFunc(storageFolders, func(f string) bool { return strings.HasPrefix(file, f) })
-			if storage && !slices.Contains(names, name) {
+			if in(d.files[name], storageFolders) && !slices.Contains(names, name) {
 				names = append(names, name)
 			}
 		}

@@ -7,18 +7,24 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"hvinstall/initrd/boot"
 )
 
 // microcode is an uncompressed archive that the kernel reads before anything
 // else, see its Documentation/x86/microcode.rst; empty where the firmware
-// folder has none (Debian: intel-microcode, amd64-microcode).
-func microcode(firmware string) (data []byte, vendors []string, err error) {
+// folder has none (Debian: intel-microcode, amd64-microcode). Of a vendor's
+// folder only the files that are named go in, all of them if it is named itself.
+func microcode(firmware string, names []string) (data []byte, vendors []string, err error) {
+	if names == nil {
+		names = boot.MicrocodeFolders()
+	}
 	var early archive
 	for _, v := range []struct{ folder, name string }{
 		{"amd-ucode", "AuthenticAMD.bin"},
 		{"intel-ucode", "GenuineIntel.bin"},
 	} {
-		all, err := concatenated(filepath.Join(firmware, v.folder))
+		all, err := concatenated(firmware, v.folder, names)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -42,10 +48,11 @@ func microcode(firmware string) (data []byte, vendors []string, err error) {
 	return data, vendors, nil
 }
 
-// concatenated is all files of a folder, in the order of their names. AMD's
-// signatures (.asc) and Intel's superseded files lie beside them.
-func concatenated(dir string) ([]byte, error) {
-	entries, err := os.ReadDir(dir)
+// concatenated is the files of a folder, in the order of their names. AMD's
+// signatures (.asc) lie beside them. What Debian names *.initramfs is for here:
+// the kernel must not load it later.
+func concatenated(firmware, folder string, names []string) ([]byte, error) {
+	entries, err := os.ReadDir(filepath.Join(firmware, folder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -54,10 +61,13 @@ func concatenated(dir string) ([]byte, error) {
 	}
 	var all []byte
 	for _, e := range entries {
-		if !e.Type().IsRegular() || slices.Contains([]string{".asc", ".initramfs"}, filepath.Ext(e.Name())) {
+		if !e.Type().IsRegular() || filepath.Ext(e.Name()) == ".asc" {
 			continue
 		}
-		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if !slices.Contains(names, folder) && !slices.Contains(names, folder+"/"+e.Name()) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(firmware, folder, e.Name()))
 		if err != nil {
 			return nil, fmt.Errorf("reading microcode: %w", err)
 		}

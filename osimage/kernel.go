@@ -88,13 +88,9 @@ func (b Boot) options() string {
 	return strings.Join(append([]string{"rw"}, b.KernelArgs...), " ")
 }
 
-// firmwareInInitrd are the folders that go whole into what the loader hands to
-// the kernel: the processors' microcode.
-var firmwareInInitrd = []string{"lib/firmware/amd-ucode", "lib/firmware/intel-ucode"}
-
 // inputs is computed anew each time: from boot.json, the command line, the
 // volumes' keys, the root's secret, and the content of the kernel, its modules'
-// index, the binary and the microcode.
+// index, the binary and these processors' microcode.
 func (b Boot) inputs(version string) (string, error) {
 	config, err := os.ReadFile(filepath.Join(b.Root, "etc/hvinstall/boot.json"))
 	if err != nil {
@@ -126,8 +122,8 @@ func (b Boot) inputs(version string) (string, error) {
 		}
 		parts = append(parts, []byte(have))
 	}
-	for _, folder := range firmwareInInitrd {
-		have, err := contentSum(filepath.Join(b.Root, folder))
+	for _, name := range boot.Microcode() {
+		have, err := contentSum(filepath.Join(b.Root, "lib/firmware", name))
 		if err != nil {
 			return "", err
 		}

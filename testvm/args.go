@@ -51,6 +51,9 @@ func (vm *VM) args() []string {
 		}
 		args = append(args, "-drive", "if=pflash,unit=0,format=raw,readonly=on,file="+escape(ovmfCode), "-drive", vars)
 	}
+	for _, controller := range c.Controllers {
+		args = append(args, "-device", controller)
+	}
 	for _, d := range c.Drives {
 		args = append(args, "-drive", d.backend())
 		if !d.Later {

@@ -20,6 +20,10 @@ type Config struct {
 	Vars         string
 	VarsSnapshot bool
 
+	// Controllers are added before the drives, which name them by Drive.Port,
+	// as QEMU's -device values: "megasas,id=raid", and Port "raid.0".
+	Controllers []string
+
 	Drives []Drive
 	NICs   []NIC
 	Shares []Share
@@ -58,6 +62,7 @@ const (
 	USB    Model = "usb-storage"
 	Virtio Model = "virtio-blk-pci"
 	CDROM  Model = "ide-cd"
+	SCSI   Model = "scsi-hd" // on one of Controllers
 )
 
 // Drive is a disk of the machine.

@@ -85,7 +85,7 @@ func buildInitrd(ctx context.Context, t terminal, o initrd.Options, live bool, c
 	if plan.Root.Proof, err = osimage.RootProof(o.Root); err != nil {
 		return initrd.Image{}, err
 	}
-	o.Config = &plan
+	o.Config, o.Microcode = &plan, boot.Microcode()
 	if o.Modaliases, err = initrd.Modaliases(); err != nil {
 		return initrd.Image{}, err
 	}

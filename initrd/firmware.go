@@ -1,0 +1,71 @@
+package initrd
+
+import (
+	"bytes"
+	"debug/elf"
+	"errors"
+	"io/fs"
+	"iter"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// blobs are firmware files by their names below lib/firmware.
+type blobs map[string][]byte
+
+func (b blobs) sorted() iter.Seq2[string, []byte] {
+	return func(yield func(string, []byte) bool) {
+		for _, name := range slices.Sorted(maps.Keys(b)) {
+			if !yield(name, b[name]) {
+				return
+			}
+		}
+	}
+}
+
+// firmwareFiles are what a module asks the kernel for, as far as the folder has
+// it: many a module names the files of chips that nobody has.
+func firmwareFiles(folder string, module []byte) (blobs, error) {
+	found := blobs{}
+	for _, name := range firmwareNames(module) {
+		if !filepath.IsLocal(name) {
+			continue
+		}
+		data, err := os.ReadFile(filepath.Join(folder, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		found[name] = data
+	}
+	return found, nil
+}
+
+// firmwareNames are MODULE_FIRMWARE()'s, which stand in a module's .modinfo as
+// "firmware=name", each ended by NUL.
+func firmwareNames(module []byte) []string {
+	file, err := elf.NewFile(bytes.NewReader(module))
+	if err != nil {
+		return nil
+	}
+	section := file.Section(".modinfo")
+	if section == nil {
+		return nil
+	}
+	data, err := section.Data()
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for field := range strings.SplitSeq(string(data), "\x00") {
+		if name, found := strings.CutPrefix(field, "firmware="); found {
+			names = append(names, name)
+		}
+	}
+	return names
+}
