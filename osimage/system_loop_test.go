@@ -66,7 +66,8 @@ func TestSystem(t *testing.T) {
 		}
 	}}
 	steps := withoutBoot(p.Steps(env))
-	if changed, err := r.Run(context.Background(), steps); err != nil || changed != len(steps) {
+	// The image has this version's kernel hooks.
+	if changed, err := r.Run(context.Background(), steps); err != nil || changed != len(steps)-1 {
 		t.Fatalf("%d of %d steps did something, %v", changed, len(steps), err)
 	}
 	if len(secrets) > 0 {
