@@ -80,7 +80,8 @@ func firstBoot(ctx context.Context, m *spechost.Machine, s *Show) error {
 		{"hvinstall status", "Everything is as the layout wants it."},
 	} {
 		if err := c.Shows(10*time.Minute, show[0], show[1]); err != nil {
-			return err
+			failed, _, _ := c.Run(time.Minute, "systemctl --failed --no-legend --plain; journalctl -b -p warning --no-pager -n 30")
+			return fmt.Errorf("%w\nwhat failed, and the journal's warnings:\n%s", err, failed)
 		}
 	}
 	s.Heading("The same command again: nothing to do")
