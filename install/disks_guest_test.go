@@ -50,7 +50,7 @@ func TestDisksExampleHost(t *testing.T) {
 		[]string{"./install"}, "-test.run=^TestInner(SevenDisks|SecretsAreFound)$")
 }
 
-// TestDisksKilled kills the example host's run in the middle of every step and
+// TestDisksKilled kills the small host's run in the middle of every step and
 // after every step, see interrupt_inner_test.go.
 func TestDisksKilled(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 3072, Timeout: 80 * time.Minute, Drives: exampleDrives}},
@@ -64,7 +64,7 @@ func TestDisksSafety(t *testing.T) {
 		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|TwoLayouts|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
 }
 
-// TestLongDisksInterrupted kills it at many more moments.
+// TestLongDisksInterrupted kills the example host's at many more moments.
 func TestLongDisksInterrupted(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Memory: 4096, Timeout: 150 * time.Minute, Drives: exampleDrives}},
 		[]string{"./install"}, "-test.run=^TestLongInner")

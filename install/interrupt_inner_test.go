@@ -93,13 +93,18 @@ func (x trial) killed(when func(run int) string, seen func(s story, killed bool)
 	}
 }
 
-// TestInnerKilledAtEveryStep kills the example host's run in the middle of
-// every step that it has and after every step, each time in the state that the
-// kills before left, until a run gets through. A step that was over before the
-// kill came gets it sooner in the next pass; the last pass kills as the step
-// starts.
-func TestInnerKilledAtEveryStep(t *testing.T) {
-	x := newTrial(t, sevenDisks)
+// TestInnerKilledAtEveryStep kills the small host's run at every step.
+func TestInnerKilledAtEveryStep(t *testing.T) { killedAtEveryStep(t, smallHost) }
+
+// TestLongInnerKilledAtEveryStep does so with the example host's.
+func TestLongInnerKilledAtEveryStep(t *testing.T) { killedAtEveryStep(t, sevenDisks) }
+
+// killedAtEveryStep kills a run in the middle of every step that it has and
+// after every step, each time in the state that the kills before left, until a
+// run gets through. A step that was over before the kill came gets it sooner in
+// the next pass; the last pass kills as the step starts.
+func killedAtEveryStep(t *testing.T, layout string) {
+	x := newTrial(t, layout)
 	var c coverage
 	c.reset(x.undisturbed.order)
 	for _, share := range []float64{0.3, 0.05, 0} {

@@ -26,7 +26,7 @@ test-recovery-guest: ## docs/recovery.md, carried out: a lost stick, a failed di
 test-first-round: ## a host that the first round's program made (built from its commit), taken over by today's
 	go test -count=1 -timeout 40m -tags guest -run '^TestFirstRoundHost$$' -v ./cmd/hvinstall
 
-test-guest-interrupted: ## the seven-disk host killed in the middle of every step and after it
+test-guest-interrupted: ## a host of four disks killed in the middle of every step and after it
 	go test -count=1 -timeout 90m -tags guest -run '^TestDisksKilled$$' ./install
 
 test-guest-long: ## the same at many more moments of each step

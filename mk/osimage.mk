@@ -21,6 +21,12 @@ test-e2e: export HVINSTALL_GUEST_CPUS ?= 1
 test-e2e: live ## from blank disks to a running VM and back, and what may go wrong, in UEFI guests
 	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -parallel 3 -v ./testvm/e2e
 
+.PHONY: test-power-cuts
+test-power-cuts: export HVINSTALL_MORE_CUTS := 1
+test-power-cuts: export HVINSTALL_SLOW ?= 3
+test-power-cuts: live ## the power cut at ten moments of an installation
+	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -run '^TestPowerCuts$$' -v ./testvm/e2e
+
 .PHONY: test-os-image-again
 test-os-image-again: os-image ## the OS image built again, in another folder, is the same (root)
 	bash mk/os-image-again.sh $(OS_IMAGE)

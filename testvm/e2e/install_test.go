@@ -20,6 +20,7 @@ import (
 func TestHost(t *testing.T) {
 	t.Parallel()
 	m := newMachine(t)
+	m.CPUs = 2 // the longest of the three that run side by side
 	images := filepath.Join(m.Dir, "images")
 	if err := spechost.Images(t.Context(), images); err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@ package e2e
 
 import (
 	"fmt"
+	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,19 +14,25 @@ import (
 	"hvinstall/testvm/spechost"
 )
 
-// moments are lines of an installation's progress, spread over all of it: the
-// power goes a little after each.
-var moments = []struct {
+// moment is when the power goes: a little after a line of the progress.
+type moment struct {
 	after *regexp.Regexp
 	wait  time.Duration
-}{
+}
+
+// moments are spread over all of an installation.
+var moments = []moment{
 	{regexp.MustCompile(`partition `), 0},
 	{regexp.MustCompile(`unpack the system`), 5 * time.Second},
 	{regexp.MustCompile(`(?i)luks|encrypt`), 3 * time.Second},
 	{regexp.MustCompile(`make the host bootable`), 0},
+	{regexp.MustCompile(`unpack the system`), 20 * time.Second},
+}
+
+// moreMoments come with HVINSTALL_MORE_CUTS=1 (make test-power-cuts).
+var moreMoments = []moment{
 	{regexp.MustCompile(`(?i)key`), 2 * time.Second},
 	{regexp.MustCompile(`(?i)btrfs`), time.Second},
-	{regexp.MustCompile(`unpack the system`), 20 * time.Second},
 	{regexp.MustCompile(`make the accounts`), 0},
 	{regexp.MustCompile(`SSH host keys`), time.Second},
 	{regexp.MustCompile(`fstab`), time.Second},
@@ -41,7 +49,11 @@ func TestPowerCuts(t *testing.T) {
 	m := newMachine(t)
 	m.writeLive(t, unattended, map[string]string{"layout.yaml": spechost.Layout, "secret.txt": spechost.Passphrase + "\n"})
 	drives := append(m.All(), spechost.LiveStick)
-	for i, moment := range moments {
+	cuts := moments
+	if os.Getenv("HVINSTALL_MORE_CUTS") == "1" {
+		cuts = append(slices.Clone(moments), moreMoments...)
+	}
+	for i, moment := range cuts {
 		t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
 			c := m.boot(t, 25*time.Minute, drives...)
 			c.expect(6*time.Minute, `unattended installation by the kernel's command line`)

@@ -13,6 +13,7 @@ import (
 
 // Machine is the hypervisor as files in a folder.
 type Machine struct {
+	CPUs    int // 0: the usual number
 	Dir     string
 	Drives  []testvm.Drive // its seven disks and its key stick
 	Mirror  io.Writer      // gets what its console says; may be nil
@@ -90,7 +91,7 @@ func (m *Machine) All(without ...string) []string {
 // Config is the machine with these of its drives plugged in, for at most limit.
 func (m *Machine) Config(limit time.Duration, drives ...string) testvm.Config {
 	c := testvm.Config{
-		Memory: 4096, OVMF: true, Vars: m.vars(), Timeout: Slow(limit), Screen: true, Mirror: m.Mirror,
+		Memory: 4096, CPUs: m.CPUs, OVMF: true, Vars: m.vars(), Timeout: Slow(limit), Screen: true, Mirror: m.Mirror,
 		NICs: []testvm.NIC{{PCIBus: 5, MAC: "52:54:00:12:34:56", Net: "192.168.1.0/24", Forward: m.Forward}},
 	}
 	live := testvm.Drive{ID: LiveStick, Model: testvm.USB, Serial: "LIVE001", Path: m.livePath(), Boot: 1}
