@@ -4,6 +4,7 @@ package install
 
 import (
 	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -62,6 +63,48 @@ func TestDisksKilled(t *testing.T) {
 func TestDisksSafety(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 60 * time.Minute, Drives: smallSticks()}},
 		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|TwoLayouts|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
+}
+
+// TestDisksMoved makes a host in one machine and runs its layout in another,
+// where it has another name, an NVMe disk another serial number, a SATA disk
+// another model and serial number, and one stands behind USB; see
+// moved_inner_test.go. (All of QEMU's NVMe disks are of one model.)
+func TestDisksMoved(t *testing.T) {
+	drives := func(change ...testvm.Drive) []testvm.Drive {
+		var all []testvm.Drive
+		for _, d := range smallSticks() {
+			for _, c := range change {
+				if c.ID == d.ID {
+					c.Size, d = d.Size, c
+				}
+			}
+			all = append(all, d)
+		}
+		return slices.DeleteFunc(all, func(d testvm.Drive) bool {
+			return !slices.Contains([]string{"nvos", "hda", "hdb", "hdc", "usba"}, d.ID)
+		})
+	}
+	dir := t.TempDir()
+	for _, machine := range []struct {
+		run    string
+		drives []testvm.Drive
+	}{
+		{"TestInnerBeforeTheMove", drives()},
+		{"TestInnerAfterTheMove", drives(
+			testvm.Drive{ID: "nvos", Model: testvm.NVMe, Serial: "MOVED"},
+			testvm.Drive{ID: "hda", Model: testvm.USB, Serial: "ENCLOSURE", Sector: 4096},
+			testvm.Drive{ID: "hdb", Model: testvm.SATA, Serial: "HDB2", Product: "ST2000VN005", Sector: 4096},
+		)},
+	} {
+		for i := range machine.drives {
+			machine.drives[i].Path = filepath.Join(dir, machine.drives[i].ID)
+		}
+		testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 20 * time.Minute, Drives: machine.drives}},
+			[]string{"./install"}, "-test.run=^"+machine.run+"$")
+		if t.Failed() {
+			return
+		}
+	}
 }
 
 // TestLongDisksInterrupted kills the example host's at many more moments.

@@ -1,7 +1,7 @@
 # Disks, LUKS volumes and sticks: in QEMU guests with Debian's kernel, and on
 # loop devices of this machine's.
 
-.PHONY: test-loop test-harness test-guest test-guest-host test-guest-safety test-guest-interrupted test-guest-long test-recovery-guest test-first-round bench-disks
+.PHONY: test-loop test-harness test-guest test-guest-host test-guest-safety test-guest-interrupted test-guest-long test-recovery-guest test-moved-guest test-first-round bench-disks
 
 test-loop: ## mounts, btrfs, tables and sticks on loop devices (root)
 	go test -count=1 -tags loop ./host ./disk ./crypt
@@ -22,6 +22,9 @@ test-console-guest: ## a person at a console: preview, yes, passphrase, progress
 
 test-recovery-guest: ## docs/recovery.md, carried out: a lost stick, a failed disk, a lost header
 	go test -count=1 -timeout 30m -tags guest -run '^TestRecovery$$' ./cmd/hvinstall
+
+test-moved-guest: ## a host renamed whose disks have other names: made in one guest, run in another
+	go test -count=1 -timeout 40m -tags guest -run '^TestDisksMoved$$' -v ./install
 
 test-first-round: ## a host that the first round's program made (built from its commit), taken over by today's
 	go test -count=1 -timeout 40m -tags guest -run '^TestFirstRoundHost$$' -v ./cmd/hvinstall
