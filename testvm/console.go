@@ -68,7 +68,11 @@ func (c *Console) Expect(timeout time.Duration, expression string) ([]string, er
 		return nil, err
 	}
 	late := time.After(timeout)
+	tooLate := func() error {
+		return fmt.Errorf("the guest did not say %q within %v; its last lines:\n%s", expression, timeout, c.Tail(20))
+	}
 	for {
+		began := time.Now()
 		c.mu.Lock()
 		found := re.FindSubmatchIndex(c.text[c.seen:])
 		if found != nil {
@@ -90,10 +94,18 @@ func (c *Console) Expect(timeout time.Duration, expression string) ([]string, er
 		if over {
 			return nil, fmt.Errorf("the guest ended without saying %q; its last lines:\n%s", expression, c.Tail(20))
 		}
+		// A long text is read anew for every few bytes that come: that takes a
+		// twentieth of the time at most, which the guests need for themselves.
+		rest := time.After(min(20*time.Since(began), time.Second))
 		select {
 		case <-changed:
 		case <-late:
-			return nil, fmt.Errorf("the guest did not say %q within %v; its last lines:\n%s", expression, timeout, c.Tail(20))
+			return nil, tooLate()
+		}
+		select {
+		case <-rest:
+		case <-late:
+			return nil, tooLate()
 		}
 	}
 }
