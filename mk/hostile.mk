@@ -6,7 +6,7 @@
 .PHONY: test-hostile fuzz-hostile
 
 HOSTILE := Hostile|FuzzWritten|FuzzRules|FuzzDomainXML|FuzzExports|ImagesThatNameOtherFiles|ConvertedImageReadsNothingElse|Confined|XZMemory|EndlessSums|EndlessFile|FetchRefuses
-HOSTILE := $(HOSTILE)|Judge|ForgedHeader|TryAlwaysAnswers|WrongKeyAsksAtOnce|OtherVolumeKey|CopyIsNotOpenedBesideTheOriginal|CopyThatComesFirst|OtherDiskIsOpened|OfTwoCopies|PoolsWaitForTheRoot|Claims
+HOSTILE := $(HOSTILE)|Judge|ForgedHeader|TryAlwaysAnswers|WrongKeyAsksAtOnce|OtherVolumeKey|CopyIsNotOpenedBesideTheOriginal|CopyThatComesFirst|OtherDiskIsOpened|OfTwoCopies|PoolsWaitForTheRoot|RootProvesItself|Claims
 HOSTILE := $(HOSTILE)|PublicShowsNoSecret|PublicURL|PublicText|PublicKey|Redactor|ShownWithoutSecrets|ShownPrintable|Printable|SecretNeverPrints|SecretsGoByDescriptor
 HOSTILE := $(HOSTILE)|Authority|ParseRequestRefuses|SlowReader
 HOSTILE := $(HOSTILE)|HostileDigest|LeftOut|Kept|ReportHasNo|Pseudonyms|OwnedFiles|AccessIsTakenBack|BadLayouts|OwnVolumeIsNeverErased
@@ -14,7 +14,7 @@ HOSTILE := $(HOSTILE)|HostileDigest|LeftOut|Kept|ReportHasNo|Pseudonyms|OwnedFil
 test-hostile: ## every attack on the host that must fail (root)
 	go test -count=1 -run '$(HOSTILE)' ./vmstore ./host/... ./crypt ./configs ./step ./osimage ./osimage/live ./install ./cmd/hvinstall ./initrd/unlock ./net/nfs ./net/filter
 	go test -tags netns -count=1 -timeout 15m ./net/filter
-	go test -tags guest -count=1 -timeout 20m -run '^(TestCopyOfTheOSDisk|TestForgedOSDisk|TestWordsThatOpen|TestOldCipher|TestClonedSticksAndDecoyDisk)$$' ./initrd/unlock
+	go test -tags guest -count=1 -timeout 20m -run '^(TestCopyOfTheOSDisk|TestForgedOSDisk|TestForgedRoot|TestWordsThatOpen|TestOldCipher|TestClonedSticksAndDecoyDisk)$$' ./initrd/unlock
 
 fuzz-hostile: ## what comes from outside and what is written of it, a minute each
 	go test ./vmstore -run '^$$' -fuzz '^FuzzImage$$' -fuzztime $${FUZZTIME:-1m} -fuzzminimizetime 1s

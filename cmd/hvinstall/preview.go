@@ -301,6 +301,7 @@ func (p preview) system() {
 		}
 		p.row("users", strings.Join(names, ", "))
 	}
+	p.becomeRoot()
 	if p.plan.OS != nil {
 		p.access(p.plan.OS.Taken, p.plan.OS.Kept)
 	}
@@ -481,6 +482,28 @@ func (p preview) exports() {
 		}
 		for _, line := range p.plan.NFS.Doors(e) {
 			p.painted("", line, p.warn)
+		}
+	}
+}
+
+// rootGroups are groups whose members may become root without asking anybody.
+var rootGroups = []string{"libvirt", "libvirtd", "docker", "disk", "lxd", "incus-admin"}
+
+// becomeRoot names who is root by another name.
+func (p preview) becomeRoot() {
+	who := map[string][]string{"libvirt": slices.Clone(p.plan.Layout.Libvirtd.Users)}
+	for _, u := range p.plan.Layout.Users {
+		for _, group := range u.Groups {
+			if slices.Contains(rootGroups, group) {
+				group = strings.Replace(group, "libvirtd", "libvirt", 1)
+				who[group] = append(who[group], u.Name)
+			}
+		}
+	}
+	for _, group := range rootGroups {
+		if names := who[group]; len(names) > 0 {
+			slices.Sort(names)
+			p.painted(group, strings.Join(slices.Compact(names), ", ")+" may become root by it", p.warn)
 		}
 	}
 }
