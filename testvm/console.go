@@ -63,21 +63,36 @@ func (c *Console) Send(s string) error {
 // Expect waits until what the guest says matches the regular expression, and
 // returns the submatches. What precedes the match is consumed with it.
 func (c *Console) Expect(timeout time.Duration, expression string) ([]string, error) {
+	_, groups, err := c.Before(timeout, expression)
+	return groups, err
+}
+
+// longest is more bytes than anything has that an expression without (?s)
+// matches.
+const longest = 64 << 10
+
+// Before is Expect that returns what precedes the match as well.
+func (c *Console) Before(timeout time.Duration, expression string) (before string, groups []string, err error) {
 	re, err := regexp.Compile(expression)
 	if err != nil {
-		return nil, err
+		return "", nil, err
 	}
 	late := time.After(timeout)
 	tooLate := func() error {
 		return fmt.Errorf("the guest did not say %q within %v; its last lines:\n%s", expression, timeout, c.Tail(20))
 	}
+	whole := strings.HasPrefix(expression, "(?s)")
+	searched := 0 // how much of the text has no match
 	for {
 		began := time.Now()
 		c.mu.Lock()
-		found := re.FindSubmatchIndex(c.text[c.seen:])
-		if found != nil {
-			rest := c.text[c.seen:]
-			var groups []string
+		from := c.seen
+		if !whole {
+			from = max(from, searched-longest)
+		}
+		rest := c.text[from:]
+		if found := re.FindSubmatchIndex(rest); found != nil {
+			before = string(c.text[c.seen : from+found[0]])
 			for i := 0; i < len(found); i += 2 {
 				if found[i] < 0 {
 					groups = append(groups, "")
@@ -85,27 +100,28 @@ func (c *Console) Expect(timeout time.Duration, expression string) ([]string, er
 				}
 				groups = append(groups, string(rest[found[i]:found[i+1]]))
 			}
-			c.seen += found[1]
+			c.seen = from + found[1]
 			c.mu.Unlock()
-			return groups, nil
+			return before, groups, nil
 		}
+		searched = len(c.text)
 		changed, over := c.changed, c.over
 		c.mu.Unlock()
 		if over {
-			return nil, fmt.Errorf("the guest ended without saying %q; its last lines:\n%s", expression, c.Tail(20))
+			return "", nil, fmt.Errorf("the guest ended without saying %q; its last lines:\n%s", expression, c.Tail(20))
 		}
-		// A long text is read anew for every few bytes that come: that takes a
-		// twentieth of the time at most, which the guests need for themselves.
-		rest := time.After(min(20*time.Since(began), time.Second))
+		// A text is read anew for every few bytes that come: that takes a twentieth
+		// of the time at most, which the guests need for themselves.
+		pause := time.After(min(20*time.Since(began), 5*time.Second))
 		select {
 		case <-changed:
 		case <-late:
-			return nil, tooLate()
+			return "", nil, tooLate()
 		}
 		select {
-		case <-rest:
+		case <-pause:
 		case <-late:
-			return nil, tooLate()
+			return "", nil, tooLate()
 		}
 	}
 }

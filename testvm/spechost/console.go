@@ -99,12 +99,11 @@ func (c Console) Run(within time.Duration, command string) (string, int, error) 
 
 // Result waits for the end of the command that was typed.
 func (c Console) Result(within time.Duration) (string, int, error) {
-	match, err := c.VM.Expect(Slow(within), `(?s)^(.*?)`+endsAt)
+	said, match, err := c.VM.Before(Slow(within), endsAt)
 	if err != nil {
 		return "", 0, err
 	}
-	code, err := strconv.Atoi(match[2])
-	said := match[1]
+	code, err := strconv.Atoi(match[1])
 	if at := regexp.MustCompile(beginsAt).FindStringIndex(said); at != nil {
 		said = said[at[1]:]
 	}
