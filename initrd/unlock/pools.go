@@ -62,6 +62,11 @@ func scanMembers(con *consoles, s *session, wanted func(*volume) bool) []member 
 	return members
 }
 
+// notStarted is what is said of a root that is not the host's own. A run that
+// writes would make it the host's: that is for who knows why it is another.
+const notStarted = "it is not started; if you did not exchange or restore the system yourself, somebody else may have: take the key stick out; " +
+	"the live stick's 'hvinstall --plan LAYOUT --dry-run' looks at it and writes nothing"
+
 func mountRoot(con *consoles, root boot.Root, members []member, a arguments) error {
 	how := "ro"
 	if a.writableRoot() {
@@ -72,14 +77,14 @@ func mountRoot(con *consoles, root boot.Root, members []member, a arguments) err
 			continue
 		}
 		if !strings.EqualFold(m.btrfs.fsid, root.FSUUID) {
-			return fmt.Errorf("%s holds btrfs %s, and this host's root is %s: it is not started; boot the live stick and run 'hvinstall --plan' to look at it", m.volume.Mapping, m.btrfs.fsid, root.FSUUID)
+			return fmt.Errorf("%s holds btrfs %s, and this host's root is %s: %s", m.volume.Mapping, m.btrfs.fsid, root.FSUUID, notStarted)
 		}
 		if err := mountBtrfs(m.path, newRoot, root.Subvolume, root.Options, how); err != nil {
 			return fmt.Errorf("%w; boot the live stick and look at it with 'btrfs check --readonly %s'", err, m.path)
 		}
 		if err := provesItself(root, newRoot); err != nil {
 			_ = unix.Unmount(newRoot, unix.MNT_DETACH)
-			return fmt.Errorf("%s: %w: it is not started; boot the live stick and run 'hvinstall --plan' to look at it", m.volume.Mapping, err)
+			return fmt.Errorf("%s: %w: %s", m.volume.Mapping, err, notStarted)
 		}
 		con.say("root is mounted")
 		for _, e := range root.Early {
@@ -114,13 +119,7 @@ func provesItself(root boot.Root, mounted string) error {
 
 // readBelow reads a small regular file of a file system that nobody vouches for.
 func readBelow(root, path string, limit int64) ([]byte, error) {
-	fd, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil, fmt.Errorf("entering the root file system: %w", err)
-	}
-	defer unix.Close(fd)
-	how := unix.OpenHow{Flags: unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOFOLLOW | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV}
-	found, err := unix.Openat2(fd, path, &how)
+	found, err := openBelow(root, path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOFOLLOW, unix.RESOLVE_NO_SYMLINKS|unix.RESOLVE_NO_XDEV)
 	if err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
@@ -184,16 +183,21 @@ func mountPool(con *consoles, p boot.Pool, s *session, members []member) boot.Po
 	return r
 }
 
+// openBelow opens a path of the file system at root. Links lead nowhere else: an
+// absolute one is followed inside it.
+func openBelow(root, path string, flags, resolve uint64) (int, error) {
+	fd, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("entering the root file system: %w", err)
+	}
+	defer unix.Close(fd)
+	return unix.Openat2(fd, path, &unix.OpenHow{Flags: flags | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | resolve})
+}
+
 // below is a path by which the kernel finds a mount point of the new root. A
 // link on the way is followed inside the new root.
 func below(root, mountpoint string) (string, error) {
-	fd, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return "", fmt.Errorf("entering the root file system: %w", err)
-	}
-	defer unix.Close(fd)
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
-	target, err := unix.Openat2(fd, mountpoint, &how)
+	target, err := openBelow(root, mountpoint, unix.O_PATH|unix.O_DIRECTORY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("the root file system has no folder %s", mountpoint)
 	}

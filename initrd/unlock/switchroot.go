@@ -95,14 +95,7 @@ func findInit(a arguments) (string, error) {
 
 // executable says whether path is a program, with links resolved inside root.
 func executable(root, path string) bool {
-	fd, err := unix.Open(root, unix.O_PATH|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return false
-	}
-	defer unix.Close(fd)
-	// RESOLVE_IN_ROOT: an absolute link in the new root is one below it.
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT}
-	file, err := unix.Openat2(fd, path, &how)
+	file, err := openBelow(root, path, unix.O_PATH, 0)
 	if err != nil {
 		return false
 	}
