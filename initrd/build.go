@@ -11,6 +11,7 @@ import (
 	"bytes"
 	"debug/elf"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,8 +102,8 @@ func Build(o Options) (Image, error) {
 		if err != nil {
 			return Image{}, fmt.Errorf("the firmware of %s: %w", m.Name, err)
 		}
-		for name, blob := range blobs.sorted() {
-			files.fileWithFolders("lib/firmware/"+name, blob, 0o644)
+		for _, name := range slices.Sorted(maps.Keys(blobs)) {
+			files.fileWithFolders("lib/firmware/"+name, blobs[name], 0o644)
 		}
 	}
 	var list bytes.Buffer

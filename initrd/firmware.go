@@ -5,31 +5,16 @@ import (
 	"debug/elf"
 	"errors"
 	"io/fs"
-	"iter"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 )
 
-// blobs are firmware files by their names below lib/firmware.
-type blobs map[string][]byte
-
-func (b blobs) sorted() iter.Seq2[string, []byte] {
-	return func(yield func(string, []byte) bool) {
-		for _, name := range slices.Sorted(maps.Keys(b)) {
-			if !yield(name, b[name]) {
-				return
-			}
-		}
-	}
-}
-
-// firmwareFiles are what a module asks the kernel for, as far as the folder has
-// it: many a module names the files of chips that nobody has.
-func firmwareFiles(folder string, module []byte) (blobs, error) {
-	found := blobs{}
+// firmwareFiles are what a module asks the kernel for, by their names below the
+// folder, as far as it has them: many a module names the files of chips that
+// nobody has.
+func firmwareFiles(folder string, module []byte) (map[string][]byte, error) {
+	found := map[string][]byte{}
 	for _, name := range firmwareNames(module) {
 		if !filepath.IsLocal(name) {
 			continue

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 
 	"hvinstall/disk"
 )
@@ -37,7 +38,7 @@ func (p *Plan) digest() {
 		Templates map[string]string `json:",omitempty"`
 		Seeds     map[string]string `json:",omitempty"`
 	}
-	var names named
+	names := named{Templates: map[string]string{}, Seeds: map[string]string{}}
 	if p.OS != nil {
 		names.Image = p.OS.Image.SHA256
 	}
@@ -49,12 +50,10 @@ func (p *Plan) digest() {
 		}
 		for _, vm := range p.VMs.VMs {
 			if vm.TemplateSum != "" {
-				names.Templates = with(names.Templates, vm.Template, vm.TemplateSum)
+				names.Templates[vm.Template] = vm.TemplateSum
 			}
 			if vm.Seed != nil {
-				for path, sum := range vm.Seed.Files {
-					names.Seeds = with(names.Seeds, path, sum)
-				}
+				maps.Copy(names.Seeds, vm.Seed.Files)
 			}
 		}
 	}
@@ -76,12 +75,4 @@ func (p *Plan) digest() {
 	}
 	sum := sha256.Sum256(text)
 	p.Digest = hex.EncodeToString(sum[:16])
-}
-
-func with(m map[string]string, key, value string) map[string]string {
-	if m == nil {
-		m = map[string]string{}
-	}
-	m[key] = value
-	return m
 }

@@ -155,25 +155,24 @@ func (b Boot) Differs(version string) (string, error) {
 // AddKernel gives a kernel a boot entry, and keeps the entry before it. One
 // whose entry is current already is left alone.
 func (b Boot) AddKernel(ctx context.Context, version string, report step.Reporter) error {
-	why, err := b.Differs(version)
-	if err != nil || why == "" {
-		return err
-	}
-	if err := requireMounted(b.esp()); err != nil {
-		return err
-	}
 	all, err := entries(b.esp())
 	if err != nil {
 		return err
 	}
-	if err := b.tidy(all); err != nil {
+	e := Entry{Version: version, Generation: 1}
+	if e.Inputs, err = b.inputs(version); err != nil {
 		return err
 	}
-	e := Entry{Version: version, Generation: 1}
 	if last, found := newest(all, version); found {
+		if last.Inputs == e.Inputs {
+			return nil
+		}
 		e.Generation = last.Generation + 1
 	}
-	if e.Inputs, err = b.inputs(version); err != nil {
+	if err := requireMounted(b.esp()); err != nil {
+		return err
+	}
+	if err := b.tidy(all); err != nil {
 		return err
 	}
 	work, err := os.MkdirTemp("", "hvinstall-initrd-")

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -38,14 +39,28 @@ func contentSum(path string) (string, error) {
 	}
 	h := sha256.New()
 	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
+		if err := addFile(h, file); err != nil {
 			return "", err
 		}
-		fmt.Fprintf(h, "%s\n%d\n", filepath.Base(file), len(data))
-		h.Write(data)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// addFile adds a file's name, size and content. The binary has 20 MB, which are
+// not held in memory for it.
+func addFile(h io.Writer, path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(h, "%s\n%d\n", filepath.Base(path), info.Size())
+	_, err = io.Copy(h, file)
+	return err
 }
 
 // sameContent compares two files, of which most often one is the other.

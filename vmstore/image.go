@@ -38,20 +38,30 @@ type NotAnImageError struct {
 
 func (e *NotAnImageError) Error() string { return e.Path + " is no whole disk image: " + e.Why }
 
+// openAnything opens for reading what may be no file at all: O_NONBLOCK, so that
+// a FIFO does not hang the run.
+func openAnything(path string) (*os.File, fs.FileInfo, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, nil, err
+	}
+	return file, info, nil
+}
+
 // inspect reads what an image says of itself. It opens nothing that the image
 // names: an image from elsewhere may name any file of this host as its backing
 // file.
 func inspect(path string) (File, error) {
-	// O_NONBLOCK: a FIFO in an image's place must not hang the run.
-	file, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	file, info, err := openAnything(path)
 	if err != nil {
 		return File{}, err
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return File{}, err
-	}
 	if !info.Mode().IsRegular() {
 		return File{Problem: "it is a " + kindOf(info.Mode())}, nil
 	}

@@ -208,7 +208,7 @@ func writeEntry(dir string, p Previous) error {
 
 // copyState copies one small file; one that is not there yet is nothing to keep.
 func copyState(from, to string) error {
-	in, err := os.OpenFile(from, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	in, info, err := openAnything(from)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 		return nil
 	}
@@ -216,10 +216,7 @@ func copyState(from, to string) error {
 		return err
 	}
 	defer in.Close()
-	info, err := in.Stat()
 	switch {
-	case err != nil:
-		return err
 	case !info.Mode().IsRegular():
 		return fmt.Errorf("%s is a %s", from, kindOf(info.Mode()))
 	case info.Size() > largestState:

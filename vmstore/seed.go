@@ -3,12 +3,9 @@ package vmstore
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 
 	"hvinstall/configs"
-
-	"golang.org/x/sys/unix"
 )
 
 // Seed is a NoCloud seed: three small files that cloud-init reads from a
@@ -53,16 +50,12 @@ func textOrFile(s string) (string, error) {
 	if !isFile(s) {
 		return s, nil
 	}
-	// O_NONBLOCK: a FIFO must not hang the run.
-	file, err := os.OpenFile(s, os.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	file, info, err := openAnything(s)
 	if err != nil {
 		return "", err
 	}
 	defer file.Close()
-	info, err := file.Stat()
 	switch {
-	case err != nil:
-		return "", err
 	case !info.Mode().IsRegular():
 		return "", fmt.Errorf("%s is a %s, and no file with a text", s, kindOf(info.Mode()))
 	case info.Size() > largestSeed:

@@ -90,10 +90,7 @@ func bugReport(ctx context.Context, plan string, now time.Time) string {
 		redactor = layout.Redactor()
 	}
 	facts, factsErr := install.Probe(ctx)
-	var names *pseudonyms
-	if factsErr == nil {
-		names = pseudonymsOf(facts)
-	}
+	names := pseudonymsOf(facts)
 
 	fmt.Fprintf(&b, "hvinstall report of %s\n", now.UTC().Format("2006-01-02 15:04 UTC"))
 	var versions bytes.Buffer
@@ -219,9 +216,6 @@ func (p *pseudonyms) of(name string) string {
 }
 
 func (p *pseudonyms) replace(text string) string {
-	if p == nil {
-		p = pseudonymsOf(install.Facts{})
-	}
 	names := slices.Clone(p.serials)
 	for _, found := range serialInName.FindAllStringSubmatch(text, -1) {
 		names = append(names, found[1])

@@ -1,7 +1,8 @@
 // Package boot is what the initramfs is told and what it tells: the boot's
 // plan (boot.json), its report, and the list of kernel modules.
 //
-// It is plain types and their text forms. It touches nothing.
+// It is plain types and their text forms. It touches nothing, but for Microcode,
+// which asks /proc/cpuinfo what processors there are.
 package boot
 
 import (
