@@ -71,7 +71,7 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 		return Create // mayBeWritten names who holds it
 	}
 	if name := d.unreadVolume(); name != "" {
-		p.refuse("disk-unread", w.ref.ID, "run as root, and with access to the device: then its header says",
+		p.refuse("disk-unread", w.ref.ID, "run where it can be read: as root, and not in a container that keeps the device away; then its header says whose it is",
 			"carries the volume %s, perhaps a hvinstall host's, and its header could not be read", name)
 		return Refuse
 	}

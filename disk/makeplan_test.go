@@ -129,7 +129,7 @@ func TestRefusals(t *testing.T) {
 		"a volume that could not be read": {func(in *Input) {
 			in.Facts.Disks[1].Signatures = []Signature{{Type: "gpt", UUID: "x"}, {Type: Unread}}
 			in.Facts.Disks[1].Partitions = []Partition{{Number: 1, Signatures: []Signature{{Type: "luks2", UUID: "y", Label: "crypt-fast-1"}}}}
-		}, "disk-unread", "run as root"},
+		}, "disk-unread", "as root, and not in a container"},
 		"two namespaces of one drive": {func(in *Input) {
 			in.Facts.Disks[2].Serial, in.Facts.Disks[2].Unit = "A", "ns2"
 		}, "one-drive", "same physical drive"},
@@ -177,6 +177,32 @@ func TestRefusals(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestMediaInsisted: where the kernel's rotational flag is wrong, the layout's
+// word counts, and the plan says that the kernel's is another.
+func TestMediaInsisted(t *testing.T) {
+	for _, media := range []string{"ssd", "hdd"} {
+		in := house()
+		in.Layout.Pools[0].StorageMedia = media
+		for i := range in.Layout.Pools[0].Disks {
+			in.Layout.Pools[0].Disks[i].Media = media
+		}
+		in.Facts.Disks[1].Rotational, in.Facts.Disks[2].Rotational = media == "ssd", media == "ssd"
+		plan, refusals := MakePlan(in)
+		if len(refusals) > 0 {
+			t.Errorf("%s: refused: %v", media, refusals)
+		}
+		for _, d := range plan.Disks {
+			if d.Role == RolePool && d.Media != media {
+				t.Errorf("%s: the plan of %s says %q of the kernel's word", media, d.Name, d.Media)
+			}
+		}
+		in.Layout.Pools[0].Disks[0].Media = map[string]string{"ssd": "hdd", "hdd": "ssd"}[media]
+		if _, refusals = MakePlan(in); !slices.Contains(codes(refusals), "media-"+media) {
+			t.Errorf("%s: a disk of the other kind is refused with %v", media, refusals)
+		}
 	}
 }
 

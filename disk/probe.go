@@ -167,3 +167,14 @@ func why(err error) string {
 	}
 	return err.Error()
 }
+
+// deniedHint is what to do about an error, where it is a lack of permission.
+func deniedHint(err error, uid int) string {
+	switch {
+	case !errors.Is(err, fs.ErrPermission):
+		return ""
+	case uid == 0:
+		return "; root may not look here: a container or sandbox keeps it away"
+	}
+	return "; run as root"
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -53,14 +52,7 @@ func (m *machine) unreadDisk(d *Disk, err error) {
 			d.Partitions[i].Signatures = b.udevSignature()
 		}
 	}
-	hint := ""
-	switch {
-	case errors.Is(err, fs.ErrPermission) && os.Geteuid() == 0:
-		hint = "; root may not open it here: a container or sandbox keeps the device from it"
-	case errors.Is(err, fs.ErrPermission):
-		hint = "; run as root"
-	}
-	m.cannotSee("what is on %s: %s%s", d.Called(), why(err), hint)
+	m.cannotSee("what is on %s: %s%s", d.Called(), why(err), deniedHint(err, os.Geteuid()))
 }
 
 // open opens a device for reading and nothing else. O_NONBLOCK: a drive
@@ -169,7 +161,7 @@ func (m *machine) readPartition(d *Disk, p *Partition, disk *os.File) {
 			file, base = own, 0
 		} else if m.root == "/" {
 			p.Signatures = append(m.blocks[p.Name].udevSignature(), Signature{Type: Unread})
-			m.cannotSee("what is on partition %d of %s: %s", p.Number, d.Called(), why(err))
+			m.cannotSee("what is on partition %d of %s: %s%s", p.Number, d.Called(), why(err), deniedHint(err, os.Geteuid()))
 			return
 		}
 	}
@@ -181,7 +173,7 @@ func (m *machine) readPartition(d *Disk, p *Partition, disk *os.File) {
 	switch {
 	case c.err != nil:
 		p.Signatures = append(p.Signatures, Signature{Type: Unread})
-		m.cannotSee("what is on partition %d of %s: %s", p.Number, d.Called(), why(c.err))
+		m.cannotSee("what is on partition %d of %s: %s%s", p.Number, d.Called(), why(c.err), deniedHint(c.err, os.Geteuid()))
 	case len(p.Signatures) == 0:
 		p.Signatures = m.nothingKnown(file, c)
 	}

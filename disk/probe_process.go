@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
@@ -55,7 +56,7 @@ func (m *machine) readProcesses(use func(device string, h Holder)) {
 		}
 	}
 	if hidden > 0 {
-		m.cannotSee("which devices other users' processes have open: permission denied; run as root")
+		m.cannotSee("which devices other users' processes have open: permission denied%s", deniedHint(fs.ErrPermission, os.Geteuid()))
 	}
 }
 

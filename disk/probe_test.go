@@ -5,9 +5,11 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -244,5 +246,23 @@ func TestUdevText(t *testing.T) {
 	}
 	if got := udevText(`a\x1b[31m`); strings.ContainsRune(got, 0x1b) {
 		t.Errorf("an escape gets through: %q", got)
+	}
+}
+
+// TestDeniedHint: nobody who is root is told to become root.
+func TestDeniedHint(t *testing.T) {
+	denied := &fs.PathError{Op: "open", Path: "/dev/sda", Err: syscall.EPERM}
+	for _, c := range []struct {
+		err  error
+		uid  int
+		says string
+	}{
+		{denied, 1000, "run as root"},
+		{denied, 0, "a container or sandbox"},
+		{syscall.EIO, 1000, ""},
+	} {
+		if got := deniedHint(c.err, c.uid); !strings.Contains(got, c.says) || c.says == "" && got != "" || c.uid == 0 && strings.Contains(got, "run as root") {
+			t.Errorf("%v as %d: %q, want %q", c.err, c.uid, got, c.says)
+		}
 	}
 }

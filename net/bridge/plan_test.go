@@ -108,6 +108,18 @@ func TestMakePlanRefuses(t *testing.T) {
 	}
 }
 
+// TestRenamedBridge: another name for the bridge that carries the VMs is
+// refused with the name that it has, whoever made it.
+func TestRenamedBridge(t *testing.T) {
+	_, refusals, _ := MakePlan(configs.Network{Bridge: "lan0", NIC: configs.NIC{Name: "enp5s0"}}, machine(func(f *Facts) {
+		f.NICs[0].Master = "br0"
+		f.NICs = append(f.NICs, NIC{Name: "br0", Kind: "bridge", MAC: "02:00:00:00:00:05"})
+	}))
+	if len(refusals) != 1 || !strings.Contains(refusals[0].Hint, "write bridge: br0 in the layout") || strings.Contains(refusals[0].Error(), "did not make") {
+		t.Errorf("refusals %v, want one with the bridge's name", refusals)
+	}
+}
+
 func TestMakePlanWarns(t *testing.T) {
 	for _, c := range []struct {
 		name   string

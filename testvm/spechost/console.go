@@ -71,8 +71,11 @@ func (c Console) Live(within time.Duration) error {
 var failures = regexp.MustCompile(`\[(?: TIME |FAILED|DEPEND)\].*`)
 
 // LogIn logs in to the installed host as its user, and becomes root.
-func (c Console) LogIn(within time.Duration) error {
-	match, err := c.VM.Expect(Slow(within), `hypervisor login: |emergency mode`)
+func (c Console) LogIn(within time.Duration) error { return c.LogInTo("hypervisor", within) }
+
+// LogInTo is LogIn to a host that has another name.
+func (c Console) LogInTo(host string, within time.Duration) error {
+	match, err := c.VM.Expect(Slow(within), host+` login: |emergency mode`)
 	switch {
 	case err != nil:
 		return err
@@ -82,8 +85,8 @@ func (c Console) LogIn(within time.Duration) error {
 	if err := c.Type(User); err != nil {
 		return err
 	}
-	if err := c.Dialogue(within, `Password: `, Password, User+`@hypervisor:~\$ `, "sudo -i",
-		`password for `+User+`: `, Password, `root@hypervisor:~# `, ""); err != nil {
+	if err := c.Dialogue(within, `Password: `, Password, User+`@`+host+`:~\$ `, "sudo -i",
+		`password for `+User+`: `, Password, `root@`+host+`:~# `, ""); err != nil {
 		return err
 	}
 	return c.Settle()
