@@ -22,7 +22,7 @@ GOLANGCI_VERSION := v2.15.0
 CHECK := lint,build,test,reproducible,test-nix+os-image+test-net \
 	test-guest-safety,test-osimage-guest,test-nfs-guest+test-guest-interrupted,test-guest-host+test-osimage-loop,test-loop,test-disk-loop,test-harness,test-initrd,test-vms \
 	test-e2e
-CHECK_LONG := test-discover-guest test-console-guest test-recovery-guest test-first-round test-moved-guest test-guest-long test-power-cuts \
+CHECK_LONG := test-discover-guest test-console-guest test-recovery-guest test-first-round test-moved-guest test-guest-long test-power-cuts test-moved-host \
 	test-netboot test-os-image-again test-vms-trixie fuzz-hostile
 
 .PHONY: help packages linter build test lint check check-long reproducible clean

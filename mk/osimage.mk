@@ -27,6 +27,12 @@ test-power-cuts: export HVINSTALL_SLOW ?= 3
 test-power-cuts: live ## the power cut at ten moments of an installation
 	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -run '^TestPowerCuts$$' -v ./testvm/e2e
 
+.PHONY: test-moved-host
+test-moved-host: export HVINSTALL_MOVED := 1
+test-moved-host: export HVINSTALL_SLOW ?= 3
+test-moved-host: live ## a host installed, then renamed, with a disk of each pool elsewhere: two boots, unattended
+	go test -tags e2e -count=1 -timeout $(E2E_TIMEOUT) -run '^TestHost$$/^(tour|a_bad_day)$$/^renamed' -v ./testvm/e2e
+
 .PHONY: test-os-image-again
 test-os-image-again: os-image ## the OS image built again, in another folder, is the same (root)
 	bash mk/os-image-again.sh $(OS_IMAGE)

@@ -114,6 +114,15 @@ func TestRenamedIsNotForeign(t *testing.T) {
 		},
 		{"a subvolume more", edit("home: /home", "home: /home, srv: /srv"), installed, exitDone, []string{"8 disks: 8 kept"}},
 		{
+			"the bridge renamed", edit("bridge: br0", "bridge: lan0"), installed, exitRefused,
+			[]string{"write bridge: br0 in the layout", "REFUSED: 1 reason."},
+		},
+		{
+			"media insisted", edit("size: 4TB}", "size: 4TB, media: ssd}", "size: 2TB}", "size: 2TB, media: ssd}", "storage_media: hdd", "storage_media: ssd"),
+			filepath.Join(machines, "hypervisor-blank.json"), exitDone,
+			[]string{"taken for an SSD as the layout says, the kernel says that it rotates"},
+		},
+		{
 			"a pool dropped with its exports", withoutPool(string(example)), installed, exitDone,
 			[]string{"the pool bulk is not in the layout: its disks (ata-ST4000VN008-2DR166_ZGY0A1B2,", "nothing on them is erased"},
 		},

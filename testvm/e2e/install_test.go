@@ -27,7 +27,7 @@ func TestHost(t *testing.T) {
 	}
 	scannerIn(t, images)
 	m.serve(t, images)
-	m.writeLive(t, "", map[string]string{"layout.yaml": spechost.Layout + spechost.VMs})
+	m.writeLive(t, "", map[string]string{"layout.yaml": spechost.Layout + vmsWithCanaries(t)})
 
 	if !t.Run("tour", func(t *testing.T) { m.tour(t) }) {
 		return
@@ -39,6 +39,7 @@ func TestHost(t *testing.T) {
 		c.restsTheAppliance()
 		c.isAsTheLayoutWants()
 		c.nobodyGetsIn()
+		c.keepsSecrets()
 		c.bringsAnotherKernel()
 		c.powerOff()
 	})
@@ -73,6 +74,7 @@ func (m machine) mishaps(t *testing.T) {
 		c.expect(4*time.Minute, `(?i)passphrase for hypervisor`)
 		c.PowerCut() // what the passphrase opens is seen without the stick
 	})
+	t.Run("renamed, on moved disks", m.movedAndRenamed)
 	t.Run("with a bulk disk gone", func(t *testing.T) {
 		t.Parallel()
 		c := m.try(t, 15*time.Minute, m.All("bulk3")...)
@@ -115,7 +117,7 @@ func (c console) restsTheAppliance() {
 	c.t.Helper()
 	c.has("the appliance runs again", "virsh domstate appliance", "running")
 	c.run(`sed -i '/name: appliance/a\    running: false\n    autostart: false' /etc/hvinstall/layout.yaml`)
-	c.run("hvinstall --plan /etc/hvinstall/layout.yaml --yes")
+	c.run(watched("hvinstall --plan /etc/hvinstall/layout.yaml --yes"))
 	c.has("it does not start by itself", "virsh dominfo appliance", "Autostart:      disable")
 	c.run("virsh destroy appliance")
 }

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +19,10 @@ import (
 // one model). The host boots unattended, is given another name, and boots
 // unattended again; its layout has the disks' old names all the time.
 func (m machine) movedAndRenamed(t *testing.T) {
+	if os.Getenv("HVINSTALL_MOVED") != "1" {
+		t.Skip("two boots more: make test-moved-host, in check-long")
+	}
+	t.Parallel()
 	moved := m.onOverlays(t)
 	*moved.Drive("bulk2") = testvm.Drive{ID: "bulk2", Model: testvm.USB, Serial: "ENCLOSURE", Sector: 4096, Path: moved.Drive("bulk2").Path, Format: "qcow2"}
 	moved.Drive("vm3").Serial = "VM500X"
@@ -47,7 +52,7 @@ func (m machine) movedAndRenamed(t *testing.T) {
 	c.powerOff()
 
 	c = moved.boot(t, 15*time.Minute, moved.All()...)
-	c.must(c.LogInTo("hv1", 6 * time.Minute))
+	c.must(c.LogInTo("hv1", 6*time.Minute))
 	c.healthy("vmstore", "bulk")
 	c.has("the stick opens it under its new name", "cat /run/hvinstall/boot.json", `"unlocked_by": "stick`)
 	c.has("nothing to do after the boot", run, "nothing to do")
