@@ -50,6 +50,7 @@ func TestHost(t *testing.T) {
 		c.has("the newer entry is the default", "bootctl status --no-pager", "hvinstall-6.1.999-e2e-g1.conf")
 		c.run(`rm /boot/vmlinuz-6.1.999-e2e; rm -r /lib/modules/6.1.999-e2e; for hook in /etc/kernel/postrm.d/*; do $hook 6.1.999-e2e /boot/vmlinuz-6.1.999-e2e || exit 1; done`)
 		c.hasNot("its entry went", "ls /efi/loader/entries", "6.1.999")
+		c.emergencyAsksWho()
 		c.powerOff()
 	})
 	t.Run("a bad day", m.mishaps)
@@ -158,6 +159,21 @@ func (c console) bringsAnotherKernel() {
 	c.run(`old=$(uname -r); new=6.1.999-e2e; cp /boot/vmlinuz-$old /boot/vmlinuz-$new; cp -r /lib/modules/$old /lib/modules/$new; for hook in /etc/kernel/postinst.d/*; do $hook $new /boot/vmlinuz-$new || break; done`)
 	c.has("both kernels have entries", "ls /efi/loader/entries", "hvinstall-6.1.999-e2e-g1.conf")
 	c.has("both kernels have entries", "ls /efi/loader/entries | wc -l", "2")
+}
+
+// emergencyAsksWho ends the host's services, as a mount that fails at boot does:
+// its console is for who may become root, by password.
+func (c console) emergencyAsksWho() {
+	c.t.Helper()
+	const user = `user: `
+	c.must(c.Type("systemctl emergency"))
+	c.must(c.Dialogue(3*time.Minute, `in emergency mode. What did not start`, "",
+		user, "root", `Password: `, spechost.Password, `Authentication failure`, "",
+		user, "nobody", `Password: `, spechost.Password, `Authentication failure`, "",
+		user, spechost.User, `Password: `, "letmeout", `Authentication failure`, "",
+		user, spechost.User, `Password: `, spechost.Password, `root@hypervisor:.*# `, ""))
+	c.must(c.Settle())
+	c.has("root's shell", "id -u; systemctl is-active emergency.target", "0\nactive")
 }
 
 // withWrongKey is the machine with another key stick, like its own but for what
