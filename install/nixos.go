@@ -60,6 +60,7 @@ func (p Plan) NixOS() nixos.Input {
 		if volume.PartUUID == v.Device {
 			volume.PartUUID = ""
 		}
+		volume.Partition = p.partitionNumber(v.DiskID, volume.PartUUID)
 		in.Volumes = append(in.Volumes, volume)
 	}
 	for _, k := range p.Crypt.Keys {
@@ -224,4 +225,25 @@ func (p Plan) NixOSPreflight(ctx context.Context, env Env) []step.Refusal {
 		}
 	}
 	return job.Preflight(ctx, size)
+}
+
+// partitionNumber finds a partition of one of the plan's disks, made or to be
+// made; 0 where there is none.
+func (p Plan) partitionNumber(id, guid string) int {
+	for _, d := range p.Disk.Disks {
+		if d.ID != id || guid == "" {
+			continue
+		}
+		for _, part := range d.Table.Partitions {
+			if strings.EqualFold(part.GUID, guid) {
+				return part.Number
+			}
+		}
+		for _, part := range d.Disk.Partitions {
+			if strings.EqualFold(part.GUID, guid) {
+				return part.Number
+			}
+		}
+	}
+	return 0
 }

@@ -137,3 +137,20 @@ func TestMountUnit(t *testing.T) {
 		}
 	}
 }
+
+// TestStageOneTrustsNoUUID: a stick with a volume or a btrfs of the host's UUIDs
+// is neither opened nor mounted as the system.
+func TestStageOneTrustsNoUUID(t *testing.T) {
+	for name, in := range variants() {
+		for _, f := range everything(t, in, forms()[name]) {
+			for _, v := range in.Volumes {
+				if strings.Contains(f.Content, "by-uuid/"+v.UUID) {
+					t.Errorf("%s: %s opens %s by its UUID", name, f.Path, v.Mapping)
+				}
+			}
+			if strings.Contains(f.Content, "by-uuid/"+in.System.UUID) {
+				t.Errorf("%s: %s mounts the system by its UUID", name, f.Path)
+			}
+		}
+	}
+}

@@ -61,7 +61,7 @@ func fileSystems(in Input) attrs {
 			options = append(options, "x-systemd.device-timeout=infinity")
 		}
 		mount(comment, s.Mountpoint, attrs{
-			set("device", in.System.device()),
+			set("device", in.System.Devices[0]), // by UUID it could be another disk's
 			set("fsType", "btrfs"),
 			set("options", texts(options...)),
 		})

@@ -59,12 +59,12 @@ func hypervisor() Input {
 		Release: "25.11",
 	}
 	volume := func(disk, mapping, pool string, n int, discards bool) {
-		label := "disk-" + disk + "-luks"
+		label, number := "disk-"+disk+"-luks", 2
 		id := "/dev/disk/by-id/nvme-Samsung_SSD_970_EVO_500GB_S466NX0M712345A"
 		if pool != "" {
-			id = "/dev/disk/by-id/" + poolDisks[pool][n]
+			id, number = "/dev/disk/by-id/"+poolDisks[pool][n], 1
 		}
-		in.Volumes = append(in.Volumes, Volume{Mapping: mapping, UUID: uuid(0xc0, len(in.Volumes)), DiskID: id, PartLabel: label, PartUUID: uuid(0xd0, len(in.Volumes)), Pool: pool, Discards: discards})
+		in.Volumes = append(in.Volumes, Volume{Mapping: mapping, UUID: uuid(0xc0, len(in.Volumes)), DiskID: id, PartLabel: label, PartUUID: uuid(0xd0, len(in.Volumes)), Pool: pool, Partition: number, Discards: discards})
 		d := Disk{Name: disk, ID: id}
 		if pool == "" {
 			d.Partitions = append(d.Partitions, Partition{Label: "disk-os-ESP", Type: espType, Size: gib})

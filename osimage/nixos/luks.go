@@ -1,6 +1,7 @@
 package nixos
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -42,13 +43,14 @@ func luksNix(in Input) string {
 	}
 	lets = append(lets, after(binding{rawPath: "volume", value: volumeFunction(len(sticks) > 0, fallback),
 		comment: []string{
-			"One LUKS2 volume, found by the UUID in its header. timeout is how long systemd's stage 1",
-			"waits for its disk before it goes on without; the scripted one stops after 10 s.",
+			"One LUKS2 volume, found by its disk's name: the UUID in its header can be on another disk, too.",
+			"timeout is how long systemd's stage 1 waits for the disk before it goes on without; the scripted",
+			"one stops after 10 s.",
 		}}))
 
 	var devices attrs
 	for _, v := range in.Volumes {
-		arguments := inlineAttrs(attrs{set("uuid", strings.ToLower(v.UUID)), set("discards", v.Discards), set("timeout", patience(in, v))})
+		arguments := inlineAttrs(attrs{set("device", v.device()), set("discards", v.Discards), set("timeout", patience(in, v))})
 		devices = append(devices, binding{path: []string{v.Mapping}, value: raw("volume " + arguments), comment: []string{volumeComment(v)}})
 	}
 	body = append(body, after(set("boot.initrd.luks.devices", devices)))
@@ -69,12 +71,24 @@ func luksNix(in Input) string {
 	}.String()
 }
 
+// device is what stage 1 opens. A name that udev makes of a disk's bus, model and
+// serial number is no USB stick's; a UUID is whoever's writes it down.
+func (v Volume) device() string {
+	switch {
+	case v.DiskID != "" && v.Partition > 0:
+		return v.DiskID + "-part" + strconv.Itoa(v.Partition)
+	case v.DiskID != "" && v.PartUUID == "":
+		return v.DiskID
+	}
+	return "/dev/disk/by-uuid/" + strings.ToLower(v.UUID)
+}
+
 func volumeComment(v Volume) string {
 	what := "the system"
 	if v.Pool != "" {
 		what = "pool " + v.Pool
 	}
-	s := what + ": " + strings.TrimPrefix(v.DiskID, "/dev/disk/by-id/")
+	s := what + ": " + strings.TrimPrefix(v.DiskID, "/dev/disk/by-id/") + ", LUKS2 volume " + strings.ToLower(v.UUID)
 	if v.PartLabel != "" {
 		s += ", partition " + v.PartLabel
 	}
@@ -133,9 +147,9 @@ func mountStick(in Input, sticks []string) block {
 func volumeFunction(sticks, fallback bool) raw {
 	lines := []string{
 		"",
-		"  { uuid, discards, timeout }:",
+		"  { device, discards, timeout }:",
 		"  {",
-		`    device = "/dev/disk/by-uuid/${uuid}";`,
+		"    inherit device;",
 		"    allowDiscards = discards;",
 	}
 	if sticks {

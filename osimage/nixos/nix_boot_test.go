@@ -47,7 +47,7 @@ func TestNixSpecification(t *testing.T) {
 		{old, []string{"networking", "interfaces", "br0", "useDHCP"}, true},
 		{old, []string{"networking", "interfaces", "enp5s0"}, map[string]any{"useDHCP": false}},
 		{old, []string{"networking", "useNetworkd"}, true},
-		{old, []string{"boot", "initrd", "luks", "devices", "cryptroot", "device"}, "/dev/disk/by-uuid/" + uuid(0xc0, 0)},
+		{old, []string{"boot", "initrd", "luks", "devices", "cryptroot", "device"}, "/dev/disk/by-id/nvme-Samsung_SSD_970_EVO_500GB_S466NX0M712345A-part2"},
 		{old, []string{"boot", "initrd", "luks", "devices", "cryptroot", "keyFile"}, "/key/hypervisor"},
 		{old, []string{"boot", "initrd", "luks", "devices", "cryptroot", "fallbackToPassword"}, true},
 		{old, []string{"boot", "initrd", "luks", "devices", "cryptroot", "keyFileTimeout"}, nil},

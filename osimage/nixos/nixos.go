@@ -40,9 +40,10 @@ type Input struct {
 
 // Volume is one LUKS2 volume.
 type Volume struct {
-	Mapping   string `json:"mapping"` // cryptroot, crypt-<pool>-<n>
-	UUID      string `json:"uuid"`    // in the LUKS header
-	DiskID    string `json:"disk_id"` // /dev/disk/by-id/…, for people
+	Mapping   string `json:"mapping"`             // cryptroot, crypt-<pool>-<n>
+	UUID      string `json:"uuid"`                // in the LUKS header
+	DiskID    string `json:"disk_id"`             // /dev/disk/by-id/…
+	Partition int    `json:"partition,omitempty"` // its number; 0: the whole disk, or not known
 	PartUUID  string `json:"part_uuid,omitempty"`
 	PartLabel string `json:"part_label,omitempty"`
 	Pool      string `json:"pool,omitempty"` // empty: the system's

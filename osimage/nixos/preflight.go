@@ -130,11 +130,11 @@ func (have evaluated) boots(in Input) error {
 		case !there:
 			errs = append(errs, fmt.Errorf("boot.initrd.luks.devices has no %s", v.Mapping))
 		case !v.at(device):
-			errs = append(errs, fmt.Errorf("boot.initrd.luks.devices.%s is %s; on the disk it is /dev/disk/by-uuid/%s", v.Mapping, device, v.UUID))
+			errs = append(errs, fmt.Errorf("boot.initrd.luks.devices.%s is %s; on the disk it is %s", v.Mapping, device, v.device()))
 		}
 	}
 	if !in.System.at(have.Root) {
-		errs = append(errs, fmt.Errorf(`fileSystems."/" is %s; on the disk it is %s`, have.Root, in.System.device()))
+		errs = append(errs, fmt.Errorf(`fileSystems."/" is %s; on the disk it is %s`, have.Root, in.System.Devices[0]))
 	}
 	if len(errs) > 0 {
 		return fmt.Errorf("the configuration would not boot this machine: %w", errors.Join(errs...))
