@@ -22,15 +22,15 @@ type moment struct {
 
 // moments are spread over all of an installation.
 var moments = []moment{
-	{regexp.MustCompile(`partition `), 0},
-	{regexp.MustCompile(`unpack the system`), 5 * time.Second},
 	{regexp.MustCompile(`(?i)luks|encrypt`), 3 * time.Second},
-	{regexp.MustCompile(`make the host bootable`), 0},
 	{regexp.MustCompile(`unpack the system`), 20 * time.Second},
+	{regexp.MustCompile(`make the host bootable`), 0},
 }
 
 // moreMoments come with HVINSTALL_MORE_CUTS=1 (make test-power-cuts).
 var moreMoments = []moment{
+	{regexp.MustCompile(`partition `), 0},
+	{regexp.MustCompile(`unpack the system`), 5 * time.Second},
 	{regexp.MustCompile(`(?i)key`), 2 * time.Second},
 	{regexp.MustCompile(`(?i)btrfs`), time.Second},
 	{regexp.MustCompile(`make the accounts`), 0},
@@ -51,7 +51,7 @@ func TestPowerCuts(t *testing.T) {
 	drives := append(m.All(), spechost.LiveStick)
 	cuts := moments
 	if os.Getenv("HVINSTALL_MORE_CUTS") == "1" {
-		cuts = append(slices.Clone(moments), moreMoments...)
+		cuts = append(slices.Clone(moreMoments), moments...)
 	}
 	for i, moment := range cuts {
 		t.Run(fmt.Sprintf("cut %d", i+1), func(t *testing.T) {
