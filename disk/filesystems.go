@@ -1,7 +1,9 @@
 package disk
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -39,34 +41,70 @@ func (p *planner) swapNow() uint64 {
 	return 0
 }
 
-// filesystemUUID is the UUID of the file system on these disks: what they say
-// or the kernel says of them, else what a new one gets. Empty: known once the
-// volumes are open.
+// filesystemUUID is the UUID of the file system on these disks: what the kernel
+// says of them, else what their marks say, else what a new one gets. Empty: known
+// once the volumes are open.
 func (p *planner) filesystemUUID(role Role, pool string) string {
 	var disks []Disk
+	var have []DiskPlan // those that are made
 	derived := true
 	for _, dp := range p.plan.Disks {
 		if dp.Role != role || dp.Pool != pool {
 			continue
 		}
 		disks = append(disks, dp.Disk)
-		if dp.Fate != Keep && dp.Fate != Resume {
-			continue
+		if dp.Fate == Keep || dp.Fate == Resume || dp.Fate == Adopt {
+			have = append(have, dp)
+			derived = derived && dp.VolumeUUID == p.seed.volume(role, pool, dp.Disk)
 		}
-		if c, carries := dp.Disk.Carried(); carries && c.Filesystem != "" {
-			return c.Filesystem
-		}
-		for _, fs := range p.Facts.Filesystems {
+	}
+	if mounted := p.openFilesystem(have); mounted != "" {
+		return mounted
+	}
+	if marked := p.markedFilesystem(pool, have); marked != "" {
+		return marked
+	}
+	if !derived && (role == RoleOS || slices.ContainsFunc(have, func(dp DiskPlan) bool { return dp.Fate == Adopt })) {
+		return ""
+	}
+	return p.seed.filesystem(role, pool, disks)
+}
+
+// openFilesystem is the btrfs that the kernel knows on the disks' mappings.
+func (p *planner) openFilesystem(disks []DiskPlan) string {
+	for _, fs := range p.Facts.Filesystems {
+		for _, dp := range disks {
 			if slices.ContainsFunc(fs.Devices, func(d BtrfsDevice) bool { return d.Mapping == dp.Mapping }) {
 				return fs.UUID
 			}
 		}
-		derived = derived && dp.VolumeUUID == p.seed.volume(role, pool, dp.Disk)
 	}
-	if !derived && role == RoleOS {
+	return ""
+}
+
+// markedFilesystem is what the disks' marks agree on. Anybody who has had a disk
+// in hand can write a mark: where two differ, none is believed.
+func (p *planner) markedFilesystem(pool string, disks []DiskPlan) string {
+	said := map[string][]string{}
+	for _, dp := range disks {
+		if c, carries := dp.Disk.Carried(); carries && c.Problem == "" && c.Filesystem != "" {
+			said[c.Filesystem] = append(said[c.Filesystem], dp.Disk.Called())
+		}
+	}
+	if len(said) > 1 {
+		var each []string
+		for _, uuid := range slices.Sorted(maps.Keys(said)) {
+			each = append(each, strings.Join(said[uuid], ", ")+": "+printable(uuid))
+		}
+		p.refuse("marks-disagree", cmp.Or(pool, "os"), "open the volumes (boot the host, or 'cryptsetup open DEVICE MAPPING') and mount the file system: "+
+			"then the kernel says which is right, and the next run writes it into the marks",
+			"the marks on its disks name different file systems (%s)", strings.Join(each, "; "))
 		return ""
 	}
-	return p.seed.filesystem(role, pool, disks)
+	for uuid := range said {
+		return uuid
+	}
+	return ""
 }
 
 // membersAgree refuses a pool whose file system has other members than the
@@ -212,26 +250,54 @@ func (p *planner) over(fs *FilesystemPlan, adopt bool) {
 		fs.Fate = Resume
 		if counts[Keep]+counts[Adopt] > 0 {
 			fs.Joins = fresh
-			fs.Before = p.usableNow(fs.UUID)
+			fs.Before, fs.Missing = p.usableNow(fs.UUID)
 		}
 	}
-	if adopt && counts[Adopt] > 0 {
-		fs.UUID = "" // its own is known once its volumes are open
+	if fs.UUID == "" && counts[Adopt] > 0 && p.Layout.OS != nil && p.Layout.OS.Image != nil {
+		p.refuse("adopt-unknown", fs.Label, fmt.Sprintf("open its volumes (%s) by 'cryptsetup open DEVICE NAME', mount the file system, and run again: then its UUID, which the initramfs needs, is known",
+			strings.Join(fs.Devices, ", ")), "which file system is on the volumes that are to be adopted is not known while they are closed")
 	}
+	p.roomFor(*fs)
 	p.plan.Filesystems = append(p.plan.Filesystems, *fs)
 }
 
-// usableNow is what a mounted RAID1 can store on the members that are there.
-func (p *planner) usableNow(uuid string) uint64 {
+// roomFor refuses new disks that are too small for what the missing ones held:
+// btrfs would find that out when the disks are in already.
+func (p *planner) roomFor(fs FilesystemPlan) {
+	if len(fs.Joins) == 0 {
+		return
+	}
+	for _, have := range p.Facts.Filesystems {
+		if have.UUID != fs.UUID {
+			continue
+		}
+		var used uint64
+		for _, d := range have.Devices {
+			used += d.Used
+		}
+		if used /= 2; used > fs.Usable {
+			p.refuse("pool-full", fs.Label, fmt.Sprintf("name a larger disk below pools.%s.disks, or delete what is not needed first", fs.Label),
+				"the pool's data takes %s, and with the new disks it could store %s in two copies", DecimalSize(used), DecimalSize(fs.Usable))
+		}
+	}
+}
+
+// usableNow is what a mounted RAID1 can store on the members that are there, and
+// how many are not.
+func (p *planner) usableNow(uuid string) (usable uint64, missing int) {
 	var sizes []uint64
 	for _, fs := range p.Facts.Filesystems {
 		for _, d := range fs.Devices {
-			if fs.UUID == uuid && !d.Missing {
+			switch {
+			case fs.UUID != uuid:
+			case d.Missing:
+				missing++
+			default:
 				sizes = append(sizes, d.Size)
 			}
 		}
 	}
-	return UsableRAID1(sizes...)
+	return UsableRAID1(sizes...), missing
 }
 
 // mountOptions adds what the media wants to what the layout says.

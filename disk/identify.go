@@ -132,16 +132,28 @@ func (p *planner) knownSeed() string {
 	if p.Seed != "" {
 		return p.Seed
 	}
-	votes := map[string]int{}
-	for _, id := range p.named() {
-		for _, d := range p.Facts.ByName(id) {
-			c, carries := d.Carried()
-			switch {
-			case carries && c.Host != "" && c.Role == RoleOS:
+	// A mark counts where the layout has its place for it, and not on a disk that
+	// is to be erased: another host's disk does not say which host this is.
+	if p.Layout.OS != nil {
+		for _, d := range p.kept(p.Layout.OS.Disk.ID) {
+			if c, carries := d.Carried(); carries && c.Host != "" && c.Role == RoleOS {
 				return c.Host
-			case carries && c.Host != "":
-				votes[c.Host]++
-			case d.Begun && d.BegunBy != "":
+			}
+		}
+	}
+	votes := map[string]int{}
+	for _, pool := range p.Layout.Pools {
+		for _, ref := range pool.Disks {
+			for _, d := range p.kept(ref.ID) {
+				if c, carries := d.Carried(); carries && c.Host != "" && c.Role == RolePool && c.Pool == pool.Name {
+					votes[c.Host]++
+				}
+			}
+		}
+	}
+	for _, id := range p.named() {
+		for _, d := range p.kept(id) {
+			if _, carries := d.Carried(); !carries && d.Begun && d.BegunBy != "" {
 				votes[d.BegunBy]++
 			}
 		}
@@ -161,6 +173,13 @@ func (p *planner) knownSeed() string {
 		}
 	}
 	return ""
+}
+
+// kept are the disks of this name without those that are to be erased.
+func (p *planner) kept(id string) []Disk {
+	return slices.DeleteFunc(p.Facts.ByName(id), func(d Disk) bool {
+		return slices.ContainsFunc(p.Erase, d.has)
+	})
 }
 
 // running reports whether the system runs from a volume of a hvinstall host.
@@ -281,8 +300,12 @@ func (p *planner) refuseTwins(w want, c Carried, twins []Disk) {
 // place that is not the volume's. It never advises --erase.
 func (p *planner) refuseCarried(w want, d Disk, c Carried) {
 	place := "os.disk"
-	if w.role == RolePool {
+	switch w.role {
+	case RolePool:
 		place = "pools." + w.pool + ".disks"
+	case RoleKey:
+		place = "encryption.usb_keys"
+	case RoleOS:
 	}
 	inLayout := c.Role == RoleOS && p.Layout.OS != nil || p.poolNamed(c.Pool) >= 0
 	home := "os.disk"

@@ -134,6 +134,9 @@ func (p *planner) disk(w want) {
 
 // expectations are what the layout says of the disk.
 func (p *planner) expectations(w want, d Disk) {
+	if c, carries := d.Carried(); carries && (c.Role != w.role || c.Pool != w.pool) {
+		return // the wrong disk for the place, which is said
+	}
 	hint := "check that this is the disk you mean, with 'hvinstall discover', and mend the layout"
 	if w.ref.Size != 0 {
 		if !near(d.Size, uint64(w.ref.Size)) {
@@ -187,7 +190,10 @@ func (p *planner) withoutDisk(wants []want) {
 // canWait reports whether the running host can do without the disk: it is the
 // only one missing of a pool that is there, or a stick that opens its volumes.
 func (p *planner) canWait(w want, wants []want) bool {
-	if !p.hosted(wants) || w.role == RoleOS || len(p.carriers(w)) > 0 {
+	if !p.hosted(wants) || w.role == RoleOS || slices.ContainsFunc(p.carriers(w), func(d Disk) bool {
+		c, _ := d.Carried()
+		return c.Host == "" || p.own(d, c)
+	}) {
 		return false
 	}
 	missing := 0

@@ -192,8 +192,15 @@ func (p *planner) numberOnDisk(d Disk, pool configs.Pool) int {
 // missing is the refusal of a disk that is not there.
 func (p *planner) missing(w want) step.Refusal {
 	r := step.Refusal{Code: "disk-missing", Where: w.ref.ID, What: "the disk is not there"}
-	carriers := p.carriers(w)
+	var carriers []Disk
 	var names []string
+	for _, d := range p.carriers(w) {
+		if c, _ := d.Carried(); c.Problem != "" {
+			r.What += fmt.Sprintf("; %s carries %s, and its mark is not believed: %s", d.Called(), c, c.Problem)
+		} else if p.own(d, c) || c.Host == "" {
+			carriers = append(carriers, d)
+		}
+	}
 	for _, d := range carriers {
 		c, _ := d.Carried()
 		names = append(names, fmt.Sprintf("%s (%s)", d.Called(), c.Mapping))

@@ -93,6 +93,7 @@ type FilesystemPlan struct {
 	Raw     uint64          `json:"raw"`              // bytes, sum of the devices
 	Usable  uint64          `json:"usable"`           // bytes that RAID1 can store
 	Before  uint64          `json:"before,omitempty"` // the same without the disks that join, where that is known
+	Missing int             `json:"missing,omitempty"` // of the mounted file system's devices
 	Subvols []SubvolumePlan `json:"subvolumes"`
 	Swap    *SwapPlan       `json:"swap,omitempty"`
 	Discard bool            `json:"discard"`

@@ -173,9 +173,25 @@ func (p *planner) dropped() {
 		pools[c.Pool] = append(pools[c.Pool], d.Called())
 	}
 	for _, pool := range order {
+		if users := p.below(p.placesOf(pool)...); len(users) > 0 {
+			p.refuse("pool-dropped", "pools."+pool, fmt.Sprintf("put the pool back, or take out of the layout first what is on it: %s would not find their files", strings.Join(users, ", ")),
+				"the pool %s is not in the layout, and what the layout has is on it", pool)
+			continue
+		}
 		p.plan.Left = append(p.plan.Left, fmt.Sprintf("the pool %s is not in the layout: its disks (%s) are left alone, nothing on them is erased; "+
 			"from the next boot on it is neither opened nor mounted, and its exports are taken back", pool, strings.Join(pools[pool], ", ")))
 	}
+}
+
+// placesOf is where a pool that the layout no longer has is mounted; closed, where
+// pools are mounted that say nothing else.
+func (p *planner) placesOf(pool string) []string {
+	for _, fs := range p.Facts.Filesystems {
+		if len(fs.Mounts) > 0 && slices.ContainsFunc(fs.Devices, func(d BtrfsDevice) bool { return strings.HasPrefix(d.Mapping, "crypt-"+pool+"-") }) {
+			return fs.Mounts
+		}
+	}
+	return []string{"/mnt/" + pool}
 }
 
 // takesOver says which host's pools a system that is made anew gets: whoever

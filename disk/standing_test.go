@@ -56,6 +56,104 @@ func (in *Input) former() {
 	in.Facts.Filesystems[1].Devices = []BtrfsDevice{{ID: 1, Mapping: "crypt-fast-1"}, {ID: 3, Mapping: "crypt-fast-3"}}
 }
 
+// forgeFilesystem lets the mark of the disk A name another file system.
+func (in *Input) forgeFilesystem() {
+	luks := &in.Facts.Disks[1].Partitions[0].Signatures[0]
+	mark := *luks.Mark
+	mark.Filesystem = "deadbeef-0000-4000-8000-000000000000"
+	luks.Mark = &mark
+}
+
+// replaceB takes the disk B out, of a pool whose members have so much in use, and
+// names a new one in its place.
+func (in *Input) replaceB(size, used uint64) {
+	in.Facts.Disks[2] = nvme("nvme3n1", "NEW", size)
+	in.Layout.Pools[0].Disks[1].ID = id("nvme-NEW")
+	in.Facts.Filesystems[1].Devices = []BtrfsDevice{{ID: 1, Mapping: "crypt-fast-1", Size: tb, Used: used}, {ID: 2, Missing: true, Size: tb, Used: used}}
+}
+
+// TestForgedFilesystem: the kernel's word on a file system counts, and not one
+// mark's: neither the other marks nor the initramfs get what that one says.
+func TestForgedFilesystem(t *testing.T) {
+	in := atWork()
+	right := in.Facts.Filesystems[1].UUID
+	in.forgeFilesystem()
+	plan, refusals := MakePlan(in)
+	if len(refusals) > 0 || plan.Filesystems[1].UUID != right {
+		t.Errorf("refusals %v, file system %s, want the mounted one", refusals, plan.Filesystems[1].UUID)
+	}
+	for _, d := range plan.Disks {
+		if d.Role == RolePool && (d.Mark == nil || d.Mark.Filesystem != right) {
+			t.Errorf("the mark of %s is to be %+v", d.Name, d.Mark)
+		}
+	}
+	in.close()
+	plan, _ = MakePlan(in)
+	for _, d := range plan.Disks {
+		if d.Mark != nil && strings.HasPrefix(d.Mark.Filesystem, "deadbeef") {
+			t.Errorf("the mark of %s is to have the forged file system", d.Name)
+		}
+	}
+}
+
+// TestAnotherHostsDiskIsNoIdentity: a disk of another host does not make that
+// host this one, wherever the layout names it but for its own place.
+func TestAnotherHostsDiskIsNoIdentity(t *testing.T) {
+	foreign := func(from, to *Disk, m Mark, label string) {
+		to.Signatures, to.Partitions = from.Signatures, slices.Clone(from.Partitions)
+		part := &to.Partitions[len(to.Partitions)-1]
+		part.Holders = nil
+		part.Signatures = slices.Clone(part.Signatures)
+		part.Signatures[0].Mark, part.Signatures[0].Label, part.Signatures[0].UUID = &m, label, "0f0f0f0f-1111-4111-8111-000000000001"
+	}
+	other := atWork()
+	for name, c := range map[string]struct {
+		in    func() Input
+		erase []string
+	}{
+		"another's system disk in a pool": {func() Input {
+			in := house()
+			foreign(&other.Facts.Disks[0], &in.Facts.Disks[2], Mark{Version: 1, Host: "oldbox-1", Role: RoleOS}, "cryptroot")
+			return in
+		}, nil},
+		"the same, to be erased": {func() Input {
+			in := house()
+			foreign(&other.Facts.Disks[0], &in.Facts.Disks[2], Mark{Version: 1, Host: "oldbox-1", Role: RoleOS}, "cryptroot")
+			return in
+		}, []string{"nvme-B"}},
+		"another's pool disk in another pool": {func() Input {
+			in := house()
+			foreign(&other.Facts.Disks[1], &in.Facts.Disks[2], Mark{Version: 1, Host: "oldbox-1", Role: RolePool, Pool: "tank", Number: 2, Of: 2}, "crypt-tank-2")
+			return in
+		}, nil},
+		"another's system disk in the place of one of two that stand": {func() Input {
+			in := atWork()
+			in.Seed = ""
+			in.close()
+			in.Facts.Disks[0] = nvme("nvme0n1", "OS", 500*gb)
+			foreign(&other.Facts.Disks[0], &in.Facts.Disks[2], Mark{Version: 1, Host: "oldbox-1", Role: RoleOS}, "cryptroot")
+			return in
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := c.in()
+			in.Erase = c.erase
+			plan, refusals := MakePlan(in)
+			if plan.Seed == "oldbox-1" {
+				t.Error("the host is taken for the other disk's")
+			}
+			for _, r := range refusals {
+				if strings.Contains(r.Error(), "of this host") && r.Where == id("nvme-B") {
+					t.Errorf("another host's disk is called this host's: %v", r)
+				}
+				if r.Where == id("nvme-A") {
+					t.Errorf("this host's own disk is refused: %v", r)
+				}
+			}
+		})
+	}
+}
+
 // TestStanding: what a layout says no more, or otherwise, of a host that stands.
 func TestStanding(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -90,7 +188,21 @@ func TestStanding(t *testing.T) {
 			in.Facts.Disks[2].Partitions[0].Holders = nil
 			in.Facts.Filesystems[1].Devices[1] = BtrfsDevice{ID: 2, Missing: true}
 		}, "", []string{"the pool fast is mounted without 1 of its 2 disks, though the layout's are all there"}},
-		"a former member in its pool": {(*Input).former, "pool-member", []string{"nvme-B is no member of the pool any more", "take the line of"}},
+		"a file system in one mark that is another, mounted": {func(in *Input) { in.forgeFilesystem() }, "", nil},
+		"a file system in one mark that is another, closed":  {func(in *Input) { in.forgeFilesystem(); in.close() }, "marks-disagree", []string{"nvme-A: deadbeef", "mount the file system"}},
+		"the VMs' pool dropped": {func(in *Input) {
+			in.Layout.Pools, in.Layout.VMStoreRoot = nil, "/mnt/fast"
+			in.Layout.VMs = []configs.VM{{Name: "web"}, {Name: "old", State: "absent"}}
+		}, "pool-dropped", []string{"the VMs web would not find their files", "put the pool back"}},
+		"the VMs' pool dropped, closed": {func(in *Input) {
+			in.close()
+			in.Layout.Pools, in.Layout.VMStoreRoot = nil, "/mnt/fast"
+			in.Layout.VMs = []configs.VM{{Name: "web"}}
+		}, "pool-dropped", []string{"the VMs web"}},
+		"a pool dropped that nothing is on": {func(in *Input) { in.Layout.Pools = nil }, "", []string{"the pool fast is not in the layout"}},
+		"a new disk with too little room":   {func(in *Input) { in.replaceB(250*gb, 900*gb) }, "pool-full", []string{"takes 900 GB", "could store 250 GB", "name a larger disk"}},
+		"a new disk with room":              {func(in *Input) { in.replaceB(tb, 900*gb) }, "", nil},
+		"a former member in its pool":       {(*Input).former, "pool-member", []string{"nvme-B is no member of the pool any more", "take the line of"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := atWork()

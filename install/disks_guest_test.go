@@ -62,7 +62,7 @@ func TestDisksKilled(t *testing.T) {
 // failing_inner_test.go.
 func TestDisksSafety(t *testing.T) {
 	testvm.RunTests(t, testvm.Guest{Env: verbose, Config: testvm.Config{Timeout: 60 * time.Minute, Drives: smallSticks()}},
-		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|TwoLayouts|Sticks|NoStick|Look|Unlock|Unreadable|Failing)")
+		[]string{"./install", "./disk"}, "-test.run=^TestInner(Disk|TwoRuns|Sticks|NoStick|Look|Unreadable|Failing)")
 }
 
 // TestDisksMoved makes a host in one machine and runs its layout in another,

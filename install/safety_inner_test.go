@@ -94,6 +94,7 @@ func TestInnerDiskChanged(t *testing.T) {
 	// With consent for that disk, and for no other, it goes on.
 	h.must(childCost+"=1", childErase+"=nvme-QEMU_NVMe_Ctrl_NVA")
 	h.judge()
+	t.Run("unlock", h.unlocks)
 }
 
 // TestInnerDiskSwapped: another blank disk of the same size that answers to the
@@ -122,16 +123,32 @@ func TestInnerDiskSwapped(t *testing.T) {
 	}
 }
 
-// TestInnerTwoLayouts: a disk that one host's layout made is not another's,
+// TestInnerTwoRuns: the second run says who holds the lock. The host that the
+// first one makes is met by another host's layout, and then renamed.
+func TestInnerTwoRuns(t *testing.T) {
+	formatSecondStick(t)
+	h := newHouse(t, smallHost)
+	said, err := h.between(func() {
+		r := h.run(childCost + "=1")
+		if r.err == nil || !strings.Contains(r.events, "another run is under way: PID") {
+			t.Errorf("the second run: %v\n%s", r.err, r.events)
+		}
+	})
+	if err != nil {
+		t.Fatalf("the first run: %v\n%s", err, said)
+	}
+	t.Run("another host's layout", h.meetsAnotherLayout)
+	t.Run("renamed", h.isRenamed)
+}
+
+// meetsAnotherLayout: a disk that one host's layout made is not another's,
 // whatever that one's layout calls it; neither with its own name nor with
 // consent for some other disk.
-func TestInnerTwoLayouts(t *testing.T) {
-	formatSecondStick(t)
-	first := newHouse(t, smallHost)
-	first.must(childCost + "=1")
+func (h house) meetsAnotherLayout(t *testing.T) {
+	h.t = t
 	release(t)
 	before := writes(t)
-	second := newHouse(t, "seed: another\n"+strings.Replace(strings.Replace(smallHost, "hostname: small", "hostname: other", 1), "fast:", "vault:", 1))
+	second := staying(t, "seed: another\n"+strings.Replace(strings.Replace(smallHost, "hostname: small", "hostname: other", 1), "fast:", "vault:", 1))
 	r := second.run(childCost + "=1")
 	if r.err == nil || strings.Count(r.events, "refused disk-of-host") != 3 || strings.Count(r.events, "refused stick-of-host") != 1 ||
 		strings.Contains(r.events, "--erase") {
@@ -146,19 +163,18 @@ func TestInnerTwoLayouts(t *testing.T) {
 			t.Errorf("%s was written to: %s, then %s", name, before[name], count)
 		}
 	}
-	first.must(childCost + "=1")
-	first.judge()
+	h.must(childCost + "=1")
+	h.judge()
 }
 
-// TestInnerDiskHostRenamed: a host whose layout has another hostname keeps
-// every disk, though nothing but the disks says which host it is. (Its pools
-// are mounted, and btrfs writes by itself: writes cannot be counted.)
-func TestInnerDiskHostRenamed(t *testing.T) {
-	formatSecondStick(t)
-	first := newHouse(t, smallHost)
-	first.must(childCost + "=1")
-	before := first.identities()
-	again := newHouse(t, strings.Replace(smallHost, "hostname: small", "hostname: other", 1))
+// isRenamed: a host whose layout has another hostname keeps every disk, though
+// nothing but the disks says which host it is. (Its pools are mounted, and btrfs
+// writes by itself: writes cannot be counted.)
+func (h house) isRenamed(t *testing.T) {
+	h.t = t
+	h.must(childCost + "=1")
+	before := h.identities()
+	again := staying(t, strings.Replace(smallHost, "hostname: small", "hostname: other", 1))
 	if r := again.must(childCost + "=1"); strings.Contains(r.events, "refused ") {
 		t.Errorf("the host renamed: %s", r.events)
 	}
@@ -173,25 +189,12 @@ func TestInnerDiskHostRenamed(t *testing.T) {
 	again.judge()
 }
 
-// TestInnerTwoRuns: the second run says who holds the lock.
-func TestInnerTwoRuns(t *testing.T) {
-	formatSecondStick(t)
-	h := newHouse(t, smallHost)
-	said, err := h.between(func() {
-		r := h.run(childCost + "=1")
-		if r.err == nil || !strings.Contains(r.events, "another run is under way: PID") {
-			t.Errorf("the second run: %v\n%s", r.err, r.events)
-		}
-	})
-	if err != nil {
-		t.Errorf("the first run: %v\n%s", err, said)
-	}
-}
-
 // TestInnerSticks: what can be wrong with a stick is said, nothing on it is
-// lost, and the run goes on once it is put right.
+// lost, and the run goes on once it is put right: the first on blank disks, the
+// others on the host that stands then, whose stick is a new one.
 func TestInnerSticks(t *testing.T) {
 	real := strings.TrimSpace(sh(t, "readlink -f %s", secondStick))
+	h := newHouse(t, smallHost)
 	mount := func(do string) {
 		t.Helper()
 		sh(t, "mkdir -p /mnt/stick && mount -t vfat %s /mnt/stick && { %s; sync; umount /mnt/stick; }", real, do)
@@ -201,6 +204,11 @@ func TestInnerSticks(t *testing.T) {
 		spoil      func()
 		mend       func()
 	}{
+		{"no VFAT", "stick-missing",
+			func() { sh(t, "wipefs -qa %s && mkfs.ext4 -q -F %s 65536 && udevadm settle", real, real) },
+			func() {
+				sh(t, "wipefs -qa %s; mkfs.vfat -I -F 32 -s 1 -i 8B347D3C %s 70000 && udevadm settle", real, real)
+			}},
 		{"another file of that name", `a file \"small\" that is not a key of hvinstall's`,
 			func() { mount("echo 'a letter' >/mnt/stick/small") },
 			func() {
@@ -220,15 +228,9 @@ func TestInnerSticks(t *testing.T) {
 				mount("rm /mnt/stick/big")
 			}},
 		{"read-only", "the stick is read-only", func() { sh(t, "blockdev --setro %s", real) }, func() { sh(t, "blockdev --setrw %s", real) }},
-		{"no VFAT", "stick-missing",
-			func() { sh(t, "wipefs -qa %s && mkfs.ext4 -q -F %s 65536 && udevadm settle", real, real) },
-			func() {
-				sh(t, "wipefs -qa %s; mkfs.vfat -I -F 32 -s 1 -i 8B347D3C %s 70000 && udevadm settle", real, real)
-			}},
 	} {
 		// Small, so that it is soon full.
 		sh(t, "wipefs -qa %s; mkfs.vfat -I -F 32 -n MINE -s 1 -i 8B347D3C %s 70000 && echo 'my notes' | mcopy -i %s - ::notes.txt && udevadm settle", real, real, real)
-		h := newHouse(t, smallHost)
 		c.spoil()
 		r := h.run(childCost + "=1")
 		if r.err == nil || !strings.Contains(r.events, c.want) {
@@ -244,8 +246,8 @@ func TestInnerSticks(t *testing.T) {
 		if key := mtype(t, real, "small"); len(key) != 4096 {
 			t.Errorf("%s: put right, the key has %d bytes", c.name, len(key))
 		}
-		teardown(t)
 	}
+	h.judge()
 }
 
 // TestInnerNoStick: without a USB key the passphrase is the only way in.
@@ -256,6 +258,7 @@ func TestInnerNoStick(t *testing.T) {
 	if r := h.must(childCost + "=1"); r.Changed == 0 {
 		t.Error("nothing was mounted again")
 	}
+	t.Run("header's first copy gone", h.opensBySecondCopy)
 }
 
 // TestInnerLookWritesNothing: a dry run leaves every disk as it is.

@@ -14,12 +14,10 @@ import (
 	"hvinstall/crypt"
 )
 
-// TestInnerUnlock opens a host's volumes as its initramfs does: by passphrase,
-// by a wrong one, by keys, twice, and with something in the way.
-func TestInnerUnlock(t *testing.T) {
-	formatSecondStick(t)
-	h := newHouse(t, smallHost)
-	h.must(childCost + "=1")
+// unlocks opens a host's volumes as its initramfs does: by passphrase, by a
+// wrong one, by keys, twice, and with something in the way.
+func (h house) unlocks(t *testing.T) {
+	h.t = t
 	volumes := h.plan().Crypt.Volumes
 	stick := h.plan().Crypt.Keys[1]
 	secret := crypt.NewSecret([]byte(h.stickFile(stick)))
@@ -127,19 +125,22 @@ func keyDigests(t *testing.T, volumes []crypt.VolumePlan, keys []crypt.Key) {
 	}
 }
 
-// TestInnerUnlockBySecondCopy: with its header's first copy gone, a volume is
-// opened by the second, to the same mapping; opening writes nothing, status
-// says so, and the next run has the copy mended.
-func TestInnerUnlockBySecondCopy(t *testing.T) {
-	h := newHouse(t, strings.Split(smallHost, "encryption:")[0])
-	h.must(childCost + "=1")
+// opensBySecondCopy: with its header's first copy gone, a volume is opened by the
+// second, to the same mapping; opening writes nothing, status says so, and the
+// next run has the copy mended.
+func (h house) opensBySecondCopy(t *testing.T) {
+	h.t = t
 	v := h.plan().Crypt.Volumes[1]
+	keys := []crypt.Key{{Name: "the passphrase", Passphrase: true, Secret: crypt.NewSecret([]byte(passphrase))}}
+	release(t)
+	if o := crypt.Unlock(t.Context(), []crypt.VolumePlan{v}, keys)[0]; o.Err != nil || o.Damaged {
+		t.Fatalf("with both copies: %+v", o)
+	}
 	table := sh(t, "dmsetup table --showkeys %s", v.Mapping)
 	release(t)
 	head := make([]byte, 4096)
 	sh(t, "dd if=/dev/zero of=%s bs=4096 count=1 conv=fsync,notrunc 2>/dev/null", v.Device)
 
-	keys := []crypt.Key{{Name: "the passphrase", Passphrase: true, Secret: crypt.NewSecret([]byte(passphrase))}}
 	opened := crypt.Unlock(context.Background(), []crypt.VolumePlan{v}, keys)[0]
 	if opened.Err != nil || !opened.Damaged {
 		t.Fatalf("with the first copy gone: %+v", opened)

@@ -364,7 +364,7 @@ func (p preview) pools() {
 		case disk.Resume:
 			words = "completed: " + words
 			if len(fs.Joins) > 0 {
-				words = "kept, and takes in " + strings.Join(fs.Joins, ", ") + ", in the place of a missing disk if there is one: " + fs.Words()
+				words = "kept, and takes in " + strings.Join(fs.Joins, ", ") + joinWords(fs) + ": " + fs.Words()
 				if fs.Before > 0 {
 					words += fmt.Sprintf("; usable before %s, after %s, two copies of everything", disk.DecimalSize(fs.Before), disk.DecimalSize(fs.Usable))
 				}
@@ -533,21 +533,40 @@ func everyone(networks []string) string {
 	return ""
 }
 
+// joinWords says what the new disks are for.
+func joinWords(fs disk.FilesystemPlan) string {
+	switch {
+	case fs.Before == 0: // not mounted: known once its volumes are open
+		return ", in the place of a missing disk if there is one"
+	case fs.Missing == 0:
+		return " beside the disks it has"
+	}
+	return ", in the place of " + quantity(fs.Missing, "missing disk") + ", of which there is one copy now"
+}
+
 func (p preview) vms() {
 	if p.plan.VMs == nil {
 		return
 	}
 	p.heading("VMS")
-	var kept []string
+	var kept, gone []string
 	for _, vm := range p.plan.VMs.VMs {
-		if p.folded() && !p.refused(vm.Name) && (vm.Action == vmstore.Keep && len(vm.Differences) == 0 && vm.RestartLine() == "" || vm.Action == vmstore.Gone) {
+		switch {
+		case !p.folded() || p.refused(vm.Name):
+			p.vm(vm)
+		case vm.Action == vmstore.Gone:
+			gone = append(gone, vm.Name)
+		case vm.Action == vmstore.Keep && len(vm.Differences) == 0 && vm.RestartLine() == "":
 			kept = append(kept, vm.Name)
-			continue
+		default:
+			p.vm(vm)
 		}
-		p.vm(vm)
 	}
 	if len(kept) > 0 {
 		p.painted("kept", strings.Join(kept, ", ")+": as they should be", p.dim)
+	}
+	if len(gone) > 0 {
+		p.painted("absent", strings.Join(gone, ", ")+": as they should be", p.dim)
 	}
 	for _, u := range p.plan.VMs.Undeclared {
 		p.painted(u.Name, "not in the layout, left alone ("+u.State+")", p.dim)
