@@ -28,21 +28,29 @@ func (p Plan) servicesStep(env Env, after []string) step.Step {
 			if len(missing) > 0 {
 				return step.Absent, "not enabled: " + strings.Join(missing, " "), nil
 			}
+			if left := p.scrubsLeft(env.Root); len(left) > 0 {
+				return step.Absent, "of a pool that is gone or elsewhere: " + strings.Join(left, " "), nil
+			}
 			return step.Done, "", nil
 		},
 		Do: func(ctx context.Context, report step.Reporter) error {
 			missing, err := p.notEnabled(ctx, env.Root)
-			if err != nil || len(missing) == 0 {
+			if err != nil {
 				return err
 			}
-			argv := []string{"systemctl", "enable"}
-			switch env.Root {
-			case "/":
-				argv = append(argv, "--now")
-			default:
-				argv = append(argv, "--root="+env.Root)
+			where := "--root=" + env.Root
+			if env.Root == "/" {
+				where = "--now"
 			}
-			return host.Cmd{Argv: append(argv, missing...), Log: report.Log}.Run(ctx)
+			for verb, units := range map[string][]string{"enable": missing, "disable": p.scrubsLeft(env.Root)} {
+				if len(units) == 0 {
+					continue
+				}
+				if err := (host.Cmd{Argv: append([]string{"systemctl", verb, where}, units...), Log: report.Log}).Run(ctx); err != nil {
+					return err
+				}
+			}
+			return nil
 		},
 	}
 }
@@ -77,6 +85,22 @@ func (p Plan) notEnabled(ctx context.Context, root string) ([]string, error) {
 		}
 	}
 	return missing, nil
+}
+
+// scrubsLeft are the scrub timers that are enabled for places where the layout has
+// no pool any more.
+func (p Plan) scrubsLeft(root string) []string {
+	links, err := filepath.Glob(filepath.Join(root, "etc/systemd/system/timers.target.wants", "hvinstall-scrub@*.timer"))
+	if err != nil {
+		return nil // of a bad pattern alone
+	}
+	var left []string
+	for _, link := range links {
+		if unit := filepath.Base(link); !slices.Contains(p.Enable, unit) {
+			left = append(left, unit)
+		}
+	}
+	return left
 }
 
 // isWanted reports whether another unit wants this one by a link, which is what

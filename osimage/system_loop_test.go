@@ -73,6 +73,17 @@ func TestSystem(t *testing.T) {
 	if len(secrets) > 0 {
 		t.Errorf("the password's hash is in the log: %q", secrets)
 	}
+	// A pool's timer goes with its place in the layout.
+	left := root + "/etc/systemd/system/timers.target.wants/hvinstall-scrub@mnt-gone.timer"
+	if err := os.Symlink("/etc/systemd/system/hvinstall-scrub@.timer", left); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := r.Run(context.Background(), steps); err != nil || changed != 1 {
+		t.Errorf("with a timer left: %d steps did something, %v", changed, err)
+	}
+	if _, err := os.Lstat(left); !os.IsNotExist(err) {
+		t.Errorf("the timer of a pool that is gone: %v", err)
+	}
 
 	inRoot := func(argv ...string) {
 		t.Helper()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +122,10 @@ func TestRenamedIsNotForeign(t *testing.T) {
 			"media insisted", edit("size: 4TB}", "size: 4TB, media: ssd}", "size: 2TB}", "size: 2TB, media: ssd}", "storage_media: hdd", "storage_media: ssd"),
 			filepath.Join(machines, "hypervisor-blank.json"), exitDone,
 			[]string{"taken for an SSD as the layout says, the kernel says that it rotates"},
+		},
+		{
+			"the VMs' pool dropped", regexp.MustCompile(`(?s)\n  vmstore:\n.*?(\n  bulk:\n)`).ReplaceAllString(string(example), "$1"), installed, exitRefused,
+			[]string{"the VMs haos, testvm would not find their files", "REFUSED: 1 reason."},
 		},
 		{
 			"a pool dropped with its exports", withoutPool(string(example)), installed, exitDone,
