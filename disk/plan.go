@@ -89,10 +89,10 @@ type FilesystemPlan struct {
 	Devices []string        `json:"devices"` // /dev/mapper/…, in the layout's order
 	RAID1   bool            `json:"raid1"`   // data and metadata
 	Fate    Fate            `json:"fate"`
-	Joins   []string        `json:"joins,omitempty"`  // mappings of new disks that are taken into a file system that is there
-	Raw     uint64          `json:"raw"`              // bytes, sum of the devices
-	Usable  uint64          `json:"usable"`           // bytes that RAID1 can store
-	Before  uint64          `json:"before,omitempty"` // the same without the disks that join, where that is known
+	Joins   []string        `json:"joins,omitempty"`   // mappings of new disks that are taken into a file system that is there
+	Raw     uint64          `json:"raw"`               // bytes, sum of the devices
+	Usable  uint64          `json:"usable"`            // bytes that RAID1 can store
+	Before  uint64          `json:"before,omitempty"`  // the same without the disks that join, where that is known
 	Missing int             `json:"missing,omitempty"` // of the mounted file system's devices
 	Subvols []SubvolumePlan `json:"subvolumes"`
 	Swap    *SwapPlan       `json:"swap,omitempty"`
