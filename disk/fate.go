@@ -1,6 +1,7 @@
 package disk
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -22,6 +23,10 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 		p.refuseTwins(w, carried, twins)
 		return Refuse
 	}
+	if mapping, part, lost := d.lostVolume(); lost && !carries && !d.isOurs(dp.Table) {
+		p.refuseLost(w.ref.ID, mapping, part)
+		return Refuse
+	}
 	if w.adopt {
 		if reason := p.adopt(w, dp); reason == "" {
 			return Adopt
@@ -36,6 +41,9 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 	own := carries && p.own(d, carried)
 	if own && carried.Role == w.role && carried.Pool == w.pool {
 		reason := p.adopt(w, dp)
+		if reason == "" && dp.Table.GUID == "" {
+			reason = "not in a partition table that hvinstall writes: it looks like a byte copy of its partition, which belongs on a partition again"
+		}
 		if reason == "" && d.Begun {
 			reason = "its disk has the mark of one that is being made, under another identity"
 		}
@@ -46,8 +54,14 @@ func (p *planner) fate(w want, dp *DiskPlan) Fate {
 			"carries %s, of this host, but %s", carried, reason)
 		return Refuse
 	}
-	if w.role == RoleKey && p.ownStick(d) {
+	switch {
+	case w.role == RoleKey && p.ownStick(d):
 		return p.keepStick(dp)
+	case w.role != RoleKey && (p.ownStick(d) || p.opens(d)):
+		p.refuse("stick-of-host", w.ref.ID, "name another disk here, and leave the stick's line below encryption.usb_keys; "+
+			"a stick that is to be something else is first made blank by hand, once another one opens the host",
+			"it is a key stick of this host, and opens its volumes")
+		return Refuse
 	}
 	switch {
 	case own && p.formerMember(d, carried) && slices.ContainsFunc(p.Erase, dp.isCalled):
@@ -100,22 +114,31 @@ func (p *planner) keepStick(dp *DiskPlan) Fate {
 }
 
 // unreadVolume is a LUKS volume that has the name of a hvinstall host's, as udev
-// says, and whose header could not be read.
+// or the partition's name says, and whose header could not be read.
 func (d Disk) unreadVolume() string {
-	unread := false
+	if !d.unread() {
+		return ""
+	}
 	name := ""
-	for _, signatures := range append([][]Signature{d.Signatures}, partitionSignatures(d)...) {
+	for _, part := range d.Partitions {
+		name = cmp.Or(name, part.volume())
+	}
+	for _, signatures := range append(partitionSignatures(d), d.Signatures) {
 		for _, s := range signatures {
-			unread = unread || s.Type == Unread
-			if s.Type == "luks2" && s.Subsystem == "" && (s.Label == "cryptroot" || poolLabel.MatchString(s.Label)) {
+			if _, labelled := markOfLabel(s.Label); labelled && s.Type == "luks2" && s.Subsystem == "" {
 				name = s.Label
 			}
 		}
 	}
-	if !unread {
-		return ""
-	}
 	return name
+}
+
+// unread reports whether some of the disk's content could not be read.
+func (d Disk) unread() bool {
+	return slices.ContainsFunc(append(partitionSignatures(d), d.Signatures), func(signatures []Signature) bool {
+		_, unread := find(signatures, Unread)
+		return unread
+	})
 }
 
 func partitionSignatures(d Disk) [][]Signature {
@@ -161,10 +184,8 @@ func (p *planner) ours(dp *DiskPlan) Fate {
 			switch {
 			case !found && dp.Disk.Begun:
 				complete = false
-			case !found && !slices.ContainsFunc(have.Signatures, func(s Signature) bool { return s.Type != UnknownData }):
-				// Whoever formats it anew loses what is behind the header for good.
-				p.refuse("header-lost", dp.ID, "bring the header back from its backup on another volume of this host (cryptsetup luksHeaderRestore; docs/recovery.md)",
-					"partition %d held the volume %s once, and its LUKS header is gone", have.Number, dp.Mapping)
+			case !found && have.empty():
+				p.refuseLost(dp.ID, dp.Mapping, have)
 				return Refuse
 			case found && luks.UUID == dp.VolumeUUID:
 				dp.VolumeExists = true
@@ -184,6 +205,22 @@ func (p *planner) ours(dp *DiskPlan) Fate {
 		return Keep
 	}
 	return Resume
+}
+
+// empty reports whether nothing in the partition is known.
+func (p Partition) empty() bool {
+	return !slices.ContainsFunc(p.Signatures, func(s Signature) bool { return s.Type != UnknownData })
+}
+
+// refuseLost refuses a disk whose volume's LUKS header is gone: whoever formats
+// it anew loses what is behind the header for good.
+func (p *planner) refuseLost(id, mapping string, part Partition) {
+	now := ""
+	if !part.empty() {
+		now = "; it holds " + part.content() + " now"
+	}
+	p.refuse("header-lost", id, "bring the header back from its backup on another volume of the host (cryptsetup luksHeaderRestore; docs/recovery.md)",
+		"partition %d held the volume %s once, and its LUKS header is gone%s", part.Number, mapping, now)
 }
 
 // looksAdoptable reports whether adopt would find what it needs.

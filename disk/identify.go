@@ -37,8 +37,12 @@ type Carried struct {
 
 // String names the volume, and the pool that it is of.
 func (c Carried) String() string {
-	if c.Role == RoleOS {
+	switch c.Role {
+	case RoleOS:
 		return "the system volume cryptroot"
+	case RolePool:
+	default:
+		return "a volume that hvinstall made"
 	}
 	of := ""
 	if c.Of > 0 {
@@ -47,40 +51,62 @@ func (c Carried) String() string {
 	return fmt.Sprintf("the volume %s, number %d%s of the pool %s", c.Mapping, c.Number, of, c.Pool)
 }
 
-// Carried is the volume of a hvinstall host on the disk.
+// Carried is the volume of a hvinstall host on the disk: in a partition, else, as
+// a byte copy of one leaves it, on the whole disk.
 func (d Disk) Carried() (Carried, bool) {
-	for _, part := range d.Partitions {
+	parts := append(slices.Clone(d.Partitions), Partition{Signatures: d.Signatures, Holders: d.Holders})
+	for _, part := range parts {
 		luks, found := find(part.Signatures, "luks2")
 		if !found || luks.Subsystem != luksSubsystem && luks.Mark == nil {
 			continue
 		}
-		c := Carried{Role: RoleOS, Mapping: luks.Label, UUID: luks.UUID}
-		if match := poolLabel.FindStringSubmatch(luks.Label); match != nil {
-			c.Role, c.Pool = RolePool, match[1]
-			c.Number, _ = strconv.Atoi(match[2])
-		} else if luks.Label != "cryptroot" {
-			continue
+		c := Carried{Mapping: luks.Label, UUID: luks.UUID}
+		if m, labelled := markOfLabel(luks.Label); labelled {
+			c.Role, c.Pool, c.Number = m.Role, m.Pool, m.Number
+		} else {
+			c.Problem = fmt.Sprintf("its label %q is none that hvinstall gives", luks.Label)
 		}
-		c.Open = slices.ContainsFunc(part.Holders, func(h Holder) bool { return h.Kind == "dm" && h.Name == c.Mapping })
 		c.read(luks.Mark)
+		c.Open = slices.ContainsFunc(part.Holders, func(h Holder) bool { return h.Kind == "dm" && h.Name == c.Mapping })
 		return c, true
 	}
 	return Carried{}, false
 }
 
-// read takes over what the mark says, where it agrees with the volume's label.
+// markOfLabel is what a volume's label says of it.
+func markOfLabel(label string) (m Mark, known bool) {
+	if label == "cryptroot" {
+		return Mark{Role: RoleOS}, true
+	}
+	match := poolLabel.FindStringSubmatch(label)
+	if match == nil {
+		return Mark{}, false
+	}
+	number, err := strconv.Atoi(match[2])
+	return Mark{Role: RolePool, Pool: match[1], Number: number}, err == nil
+}
+
+// read takes over what the mark says. One that disagrees with the volume's label
+// still says which volume it is, and is not believed.
 func (c *Carried) read(m *Mark) {
 	switch {
 	case m == nil:
+		return
 	case m.Version > markVersion:
 		c.Problem = fmt.Sprintf("its mark is of version %d, which a newer hvinstall wrote", m.Version)
+		return
 	case m.Version < markVersion:
 		c.Problem = "its mark is damaged"
+		return
+	case c.Mapping == "":
+		c.Problem = fmt.Sprintf("its mark says %s, and it has no label", m.name())
 	case m.Role != c.Role || m.Pool != c.Pool || c.Role == RolePool && m.Number != c.Number:
 		c.Problem = fmt.Sprintf("its mark says %s and its label %s", m.name(), c.Mapping)
 	default:
 		c.Host, c.Of, c.Filesystem = m.Host, m.Of, m.Filesystem
+		return
 	}
+	c.Role, c.Pool, c.Number, c.Mapping = m.Role, m.Pool, m.Number, m.name()
 }
 
 // name is the mapping that the mark's volume has.
@@ -89,6 +115,37 @@ func (m Mark) name() string {
 		return "cryptroot"
 	}
 	return fmt.Sprintf("crypt-%s-%d", m.Pool, m.Number)
+}
+
+var volumePartition = regexp.MustCompile(`^disk-(os|.+-[0-9]{1,3})-luks$`)
+
+// lostVolume is the mapping of a hvinstall host's volume that the disk held, as
+// its partition's name in the table says, and of whose LUKS header nothing is
+// left. With the header back from its backup, the data behind it is there again.
+// While the disk is being made there is no header yet.
+func (d Disk) lostVolume() (mapping string, part Partition, lost bool) {
+	if d.unread() {
+		return "", Partition{}, false
+	}
+	for _, part := range d.Partitions {
+		if _, found := find(part.Signatures, "luks2", "luks1"); part.volume() != "" && !found && !d.Begun {
+			return part.volume(), part, true
+		}
+	}
+	return "", Partition{}, false
+}
+
+// volume is the mapping of the volume that the partition is for, as its name in
+// the table says.
+func (p Partition) volume() string {
+	match := volumePartition.FindStringSubmatch(p.Label)
+	switch {
+	case match == nil:
+		return ""
+	case match[1] == string(RoleOS):
+		return "cryptroot"
+	}
+	return "crypt-" + match[1]
 }
 
 var keyPartition = regexp.MustCompile(`^disk-key-[0-9]+-key$`)
@@ -251,22 +308,31 @@ func (p *planner) formerMember(d Disk, c Carried) bool {
 	return false
 }
 
-// ownStick reports whether the stick opens a volume of this host.
+// ownStick reports whether hvinstall formatted the stick for this host's keys.
 func (p *planner) ownStick(d Disk) bool {
-	fat, found := d.keyStick()
-	if !found {
-		return false
+	_, found := d.keyStick()
+	gpt, _ := find(d.Signatures, "gpt")
+	return found && (p.opens(d) || strings.EqualFold(gpt.UUID, p.seed.part("gpt", RoleKey, "", d)))
+}
+
+// opens reports whether the disk has a VFAT whose key opens a volume of this host.
+func (p *planner) opens(d Disk) bool {
+	for _, signatures := range append(partitionSignatures(d), d.Signatures) {
+		fat, found := find(signatures, "vfat")
+		if found && fat.UUID != "" && slices.ContainsFunc(p.Facts.Disks, func(other Disk) bool {
+			c, carries := other.Carried()
+			return carries && p.own(other, c) && slices.Contains(other.sticks(), fat.UUID)
+		}) {
+			return true
+		}
 	}
-	return slices.ContainsFunc(p.Facts.Disks, func(other Disk) bool {
-		c, carries := other.Carried()
-		return carries && p.own(other, c) && slices.Contains(other.sticks(), fat.UUID)
-	})
+	return false
 }
 
 // sticks are the serials of the sticks that open the disk's volume.
 func (d Disk) sticks() []string {
-	for _, part := range d.Partitions {
-		if luks, found := find(part.Signatures, "luks2"); found {
+	for _, signatures := range append(partitionSignatures(d), d.Signatures) {
+		if luks, found := find(signatures, "luks2"); found {
 			return luks.Sticks
 		}
 	}
@@ -317,8 +383,12 @@ func (p *planner) refuseCarried(w want, d Disk, c Carried) {
 	case c.Problem != "":
 		what = fmt.Sprintf("carries %s, and %s", c, c.Problem)
 		hint = "nothing is written to it; look at it with 'cryptsetup luksDump', bring the header back from its backup (docs/recovery.md), or name another disk here"
-		if strings.Contains(c.Problem, "newer") {
+		switch {
+		case strings.Contains(c.Problem, "newer"):
 			hint = "use that hvinstall, or a newer one"
+		case strings.Contains(c.Problem, "label"):
+			hint = "nothing is written to it; if the label was changed by hand, 'cryptsetup config --label " + cmp.Or(c.Mapping, "NAME") + " DEVICE' sets it back; " +
+				"else find out with 'cryptsetup luksDump' what it is, or name another disk here"
 		}
 	case p.formerMember(d, c):
 		what = fmt.Sprintf("carries %s, of this host, and is no member of that pool any more: the pool is mounted, and complete without it", c)
@@ -369,6 +439,9 @@ func (p *planner) leftOut() {
 		c, found := d.Carried()
 		if !found || c.Role != RolePool || !c.Open || p.usedBy[d.Name] != "" {
 			continue
+		}
+		if slices.ContainsFunc(p.twins(c), func(twin Disk) bool { return p.usedBy[twin.Name] != "" }) {
+			continue // the layout names its copy, which is refused with both names
 		}
 		mounted := slices.ContainsFunc(d.AllHolders(), func(h Holder) bool { return h.Kind == "mount" })
 		renamed := slices.ContainsFunc(p.refusals, func(r step.Refusal) bool { return r.Code == "disk-missing" })

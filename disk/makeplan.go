@@ -122,7 +122,15 @@ func (p *planner) disk(w want) {
 		volume := dp.Table.Partitions[len(dp.Table.Partitions)-1]
 		dp.VolumeDevice, dp.VolumeSize = volume.Device(), volume.Size-min(volume.Size, luksHeader)
 	}
+	decided := len(p.refusals)
 	fate := p.fate(w, &dp)
+	if other, is := p.namespaces(w, d); is && fate != Keep && fate != Resume && fate != Adopt {
+		// What the name leads to now is no reason to say more of it.
+		p.refusals = p.refusals[:decided]
+		p.refuse("disk-ambiguous", w.ref.ID, "name the namespace that you mean: "+strings.Join(numbered(d, other), ", "),
+			"the drive has several namespaces, and this name leads to whichever the kernel found last")
+		fate = Refuse
+	}
 	if fate == Create || fate == Erase {
 		p.mayBeWritten(w, d)
 	}
@@ -256,16 +264,22 @@ func (p *planner) mayBeWritten(w want, d Disk) {
 		p.refuse("disk-held", w.ref.ID, "release it first (umount, swapoff, cryptsetup close, mdadm --stop) and run again",
 			"the disk is in use: %s", strings.Join(words, ", "))
 	}
-	for _, other := range p.Facts.Disks {
-		if d.sameDrive(other) && slices.ContainsFunc(other.ByID, func(name string) bool { return strings.HasPrefix(name, strings.TrimPrefix(w.ref.ID, ByIDFolder)+"_") }) {
-			p.refuse("disk-ambiguous", w.ref.ID, "name the namespace that you mean: "+strings.Join(numbered(d, other), ", "),
-				"the drive has several namespaces, and this name leads to whichever the kernel found last")
-			break
-		}
-	}
 	if d.ReadOnly {
 		p.refuse("disk-read-only", w.ref.ID, "look for a write-protect switch", "the disk is read-only")
 	}
+}
+
+// namespaces is another namespace of the disk's drive, where the layout's name
+// has no namespace's number.
+func (p *planner) namespaces(w want, d Disk) (other Disk, ambiguous bool) {
+	plain := strings.TrimPrefix(w.ref.ID, ByIDFolder) + "_"
+	at := slices.IndexFunc(p.Facts.Disks, func(other Disk) bool {
+		return d.sameDrive(other) && slices.ContainsFunc(other.ByID, func(name string) bool { return strings.HasPrefix(name, plain) })
+	})
+	if at < 0 {
+		return Disk{}, false
+	}
+	return p.Facts.Disks[at], true
 }
 
 // numbered are the by-id names of namespaces that end in their number.

@@ -24,7 +24,7 @@ func TestMarkIsRead(t *testing.T) {
 		if err := os.Truncate(path, 32<<20); err != nil {
 			t.Fatal(err)
 		}
-		program(t, "sh", "-c", "echo -n x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --label crypt-fast-2 --subsystem hvinstall "+path+" -")
+		program(t, "sh", "-c", "echo -n x | cryptsetup luksFormat -q --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 --uuid 11111111-2222-3333-4444-666666666666 --label crypt-fast-2 --subsystem hvinstall "+path+" -")
 		if token != "" {
 			program(t, "sh", "-c", "echo '"+token+"' | cryptsetup token import "+path)
 		}
@@ -39,7 +39,7 @@ func TestMarkIsRead(t *testing.T) {
 		defer file.Close()
 		d := Disk{Partitions: []Partition{{Signatures: readLUKS(newContent(file, 0, 32<<20, 512))}}}
 		c, found := d.Carried()
-		if !found || c.Mapping != "crypt-fast-2" {
+		if !found || c.Role != RolePool || c.UUID != "11111111-2222-3333-4444-666666666666" {
 			t.Fatalf("carried = %+v, %v", c, found)
 		}
 		return c
@@ -55,6 +55,18 @@ func TestMarkIsRead(t *testing.T) {
 		"newer":    {`{"type":"hvinstall-host","keyslots":[],"version":2,"host":"h-1","role":"disk"}`, nil, "", "its mark is of version 2, which a newer hvinstall wrote"},
 		"damaged":  {`{"type":"hvinstall-host","keyslots":[],"host":7}`, nil, "", "its mark is damaged"},
 		"forged":   {`{"type":"hvinstall-host","keyslots":[],"version":1,"host":"h-1","role":"pool","pool":"slow","number":1}`, nil, "", "its mark says crypt-slow-1 and its label crypt-fast-2"},
+		"label changed": {string(good.Token()), func(path string) {
+			program(t, "cryptsetup", "config", path, "--label", "mydata")
+		}, "", "its mark says crypt-fast-2 and its label mydata"},
+		"label empty": {string(good.Token()), func(path string) {
+			program(t, "cryptsetup", "config", path, "--label", "")
+		}, "", "its mark says crypt-fast-2, and it has no label"},
+		"label, subsystem and UUID torn in the first copy": {string(good.Token()), func(path string) {
+			program(t, "sh", "-c", "for at in 24 168 208; do head -c 40 /dev/zero | dd of="+path+" bs=1 seek=$at conv=notrunc status=none; done")
+		}, "h-1", ""},
+		"length torn in the first copy": {string(good.Token()), func(path string) {
+			program(t, "sh", "-c", "head -c 8 /dev/zero | dd of="+path+" bs=1 seek=8 conv=notrunc status=none")
+		}, "h-1", ""},
 		"torn first copy": {string(good.Token()), func(path string) {
 			program(t, "sh", "-c", "printf torn | dd of="+path+" bs=1 seek=5000 conv=notrunc status=none")
 		}, "h-1", ""},

@@ -138,7 +138,7 @@ func (p *planner) number(wants []want) {
 			}
 			n := -1
 			for _, d := range w.found {
-				n = max(n, p.numberOnDisk(d, pool))
+				n = max(n, p.numberOnDisk(d, pool), d.lostNumber(pool.Name))
 			}
 			if n < 0 || taken[n] {
 				fresh = append(fresh, w)
@@ -147,15 +147,17 @@ func (p *planner) number(wants []want) {
 			w.name, taken[n] = fmt.Sprintf("%s-%d", pool.Name, n), true
 		}
 		// A disk that was taken out of the layout and is still plugged in has its
-		// mapping's name, too.
+		// mapping's name, too, and the backup of a lost header has its volume's.
+		lost := map[int]bool{}
 		for _, d := range p.Facts.Disks {
+			lost[d.lostNumber(pool.Name)] = true
 			if n := p.numberOnDisk(d, pool); n >= 0 {
 				taken[n] = true
 			}
 		}
 		next := 1
 		for _, w := range fresh {
-			for taken[next] {
+			for taken[next] || lost[next] && len(w.found) > 0 {
 				next++
 			}
 			w.name, taken[next] = fmt.Sprintf("%s-%d", pool.Name, next), true
@@ -185,6 +187,16 @@ func (p *planner) numberOnDisk(d Disk, pool configs.Pool) int {
 				return n
 			}
 		}
+	}
+	return -1
+}
+
+// lostNumber is the number of this pool's volume that the disk held and whose
+// header is gone, else -1.
+func (d Disk) lostNumber(pool string) int {
+	mapping, _, _ := d.lostVolume()
+	if m, lost := markOfLabel(mapping); lost && m.Pool == pool {
+		return m.Number
 	}
 	return -1
 }
@@ -219,6 +231,18 @@ func (p *planner) missing(w want) step.Refusal {
 		if pool, disks := p.orphans(w); len(disks) > 0 {
 			r.What = fmt.Sprintf("no disk has this name; of this host's pool %s, which the layout does not have, these are here: %s", pool, strings.Join(disks, ", "))
 			r.Hint = fmt.Sprintf("if %s is the pool %s with a new name, give it its name back (a pool keeps its name for good), and its disks are known by what they carry; else %s", w.pool, pool, r.Hint)
+		}
+	}
+	for _, d := range p.carriers(w) {
+		if c, _ := d.Carried(); c.Problem != "" {
+			r.Hint = fmt.Sprintf("if %s is this disk under another name, change this line to it, and the next run says how the mark is put right; else %s", d.Called(), r.Hint)
+		}
+	}
+	for _, d := range p.Facts.Disks {
+		mapping, _, lost := d.lostVolume()
+		if m, _ := markOfLabel(mapping); lost && m.Role == w.role && m.Pool == w.pool && !slices.ContainsFunc(p.named(), d.has) {
+			r.What += fmt.Sprintf("; %s held %s once, and its LUKS header is gone", d.Called(), mapping)
+			r.Hint = fmt.Sprintf("if %s is this disk under another name, bring the header back from its backup (docs/recovery.md) and change this line; else %s", d.Called(), r.Hint)
 		}
 	}
 	return r
@@ -287,7 +311,7 @@ func (p *planner) nearest(w want) string {
 
 // suits orders the disks that might take a missing one's place: nearest by use,
 // kind and size. What is too small, of another kind, a stick, or carries a
-// hvinstall host's volume or keys, does not suit.
+// hvinstall host's volume or keys, or carried one, does not suit.
 func (p *planner) suits(w want, disks []Disk) []Disk {
 	expected := p.expectedSize(w)
 	least := max(w.least, expected/100*(100-tolerance))
@@ -295,8 +319,9 @@ func (p *planner) suits(w want, disks []Disk) []Disk {
 	disks = slices.DeleteFunc(slices.Clone(disks), func(d Disk) bool {
 		_, carries := d.Carried()
 		_, stick := d.keyStick()
+		_, _, lost := d.lostVolume()
 		switch {
-		case carries || stick || d.Size < least:
+		case carries || lost || stick || p.opens(d) || d.Size < least:
 			return true
 		case w.role == RoleKey:
 			return d.Transport != "usb" && !d.Removable

@@ -9,17 +9,22 @@ import (
 	"strconv"
 )
 
+// The second header follows the first's JSON area, of which there are nine
+// sizes, each twice the one before.
+const (
+	luksSecondary = "SKUL\xba\xbe"
+	secondFrom    = 0x4000
+	secondTo      = 0x400000
+)
+
 // readLUKS reads LUKS1 (on-disk format 1.2.3) and LUKS2 (1.1.0) headers. A
 // LUKS2 volume whose first header is destroyed is found by its second.
 func readLUKS(c *content) []Signature {
-	const primary, secondary = "LUKS\xba\xbe", "SKUL\xba\xbe"
-	if c.is(0, primary) {
+	if c.is(0, "LUKS\xba\xbe") {
 		return luksSignature(c, 0)
 	}
-	// The second header follows the first's JSON area, of which there are
-	// nine sizes.
-	for offset := uint64(0x4000); offset <= 0x400000; offset *= 2 {
-		if c.is(offset, secondary) {
+	for offset := uint64(secondFrom); offset <= secondTo; offset *= 2 {
+		if c.is(offset, luksSecondary) {
 			return luksSignature(c, offset)
 		}
 	}
@@ -31,16 +36,21 @@ func luksSignature(c *content, offset uint64) []Signature {
 	if h == nil {
 		return nil
 	}
-	s := Signature{UUID: text(h[168:208]), Offset: offset}
-	if binary.BigEndian.Uint16(h[6:]) < 2 {
-		s.Type, s.Cipher = "luks1", text(h[8:40])+"-"+text(h[40:72])
-		return []Signature{s}
+	if binary.BigEndian.Uint16(h[6:]) == 1 {
+		return []Signature{{Type: "luks1", UUID: text(h[168:208]), Cipher: text(h[8:40]) + "-" + text(h[40:72]), Offset: offset}}
 	}
-	s.Type, s.Label, s.Subsystem = "luks2", text(h[24:72]), text(h[208:256])
 	tokens := luksTokens(c, offset)
-	if tokens == nil && offset == 0 { // the first copy is torn
-		tokens = luksTokens(c, binary.BigEndian.Uint64(h[8:]))
+	// Where the first copy is torn, nothing that it says counts beside a second
+	// one that is whole.
+	for second := uint64(secondFrom); tokens == nil && offset == 0 && second <= secondTo; second *= 2 {
+		if !c.is(second, luksSecondary) {
+			continue
+		}
+		if tokens = luksTokens(c, second); tokens != nil {
+			h = c.at(second, 512)
+		}
 	}
+	s := Signature{Type: "luks2", UUID: text(h[168:208]), Label: text(h[24:72]), Subsystem: text(h[208:256]), Offset: offset}
 	s.Mark, s.Sticks = readTokens(tokens)
 	return []Signature{s}
 }
@@ -53,7 +63,7 @@ func luksTokens(c *content, offset uint64) map[string]json.RawMessage {
 		return nil
 	}
 	size := binary.BigEndian.Uint64(head[8:])
-	if size < 0x4000 || size > 0x400000 || size&(size-1) != 0 || text(head[72:104]) != "sha256" {
+	if size < secondFrom || size > secondTo || !powerOfTwo(size) || offset != 0 && size != offset || text(head[72:104]) != "sha256" {
 		return nil
 	}
 	all := slices.Clone(c.at(offset, size))

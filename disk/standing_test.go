@@ -260,28 +260,180 @@ func TestFormerMember(t *testing.T) {
 	}
 }
 
-// TestMarkNotBelieved: a mark that is torn, forged or of a newer version makes
-// nothing kept, nothing formatted, and no consent counts for it.
+// TestMarkNotBelieved: a mark that is torn, forged or of a newer version, or that
+// disagrees with the label, makes nothing kept, nothing formatted, and no consent
+// counts for it, whether the volume is open or not.
 func TestMarkNotBelieved(t *testing.T) {
 	for name, c := range map[string]struct {
-		spoil func(*Mark)
+		spoil func(*Signature)
 		says  string
 	}{
-		"newer":  {func(m *Mark) { m.Version = 2 }, "use that hvinstall, or a newer one"},
-		"torn":   {func(m *Mark) { *m = Mark{} }, "its mark is damaged"},
-		"forged": {func(m *Mark) { m.Pool = "slow" }, "its mark says crypt-slow-1 and its label crypt-fast-1"},
+		"newer":                    {func(s *Signature) { s.Mark.Version = 2 }, "use that hvinstall, or a newer one"},
+		"torn":                     {func(s *Signature) { *s.Mark = Mark{} }, "its mark is damaged"},
+		"torn, label changed":      {func(s *Signature) { *s.Mark, s.Label = Mark{}, "mydata" }, "a volume that hvinstall made, and its mark is damaged"},
+		"forged":                   {func(s *Signature) { s.Mark.Pool = "slow" }, "its mark says crypt-slow-1 and its label crypt-fast-1"},
+		"label changed":            {func(s *Signature) { s.Label = "mydata" }, "carries the volume crypt-fast-1, number 1 of the pool fast, and its mark says crypt-fast-1 and its label mydata"},
+		"label empty":              {func(s *Signature) { s.Label = "" }, "and its mark says crypt-fast-1, and it has no label"},
+		"label changed, unmarked":  {func(s *Signature) { s.Label, s.Mark = "mydata", nil }, "its label \"mydata\" is none that hvinstall gives"},
+		"subsystem and label gone": {func(s *Signature) { s.Label, s.Subsystem = "", "" }, "and it has no label"},
 	} {
+		for _, where := range []string{"in place", "moved", "moved and open"} {
+			t.Run(name+" "+where, func(t *testing.T) {
+				in := atWork()
+				if where != "moved and open" {
+					in.close()
+				}
+				d := &in.Facts.Disks[1]
+				luks := &d.Partitions[0].Signatures[0]
+				mark := *luks.Mark
+				luks.Mark = &mark
+				c.spoil(luks)
+				in.Erase = []string{"nvme-A"}
+				if where != "in place" {
+					d.ByID, d.Serial, d.Model = []string{"usb-A"}, "USB", "Bridge"
+					in.Layout.Pools[0].Disks[0].ID, in.Erase = id("usb-A"), []string{"usb-A"}
+				}
+				plan, refusals := MakePlan(in)
+				if plan.Disks[1].Fate != Refuse || len(refusals) == 0 || refusals[0].Code != "disk-of-host" || !strings.Contains(refusals[0].Error(), c.says) {
+					t.Errorf("%s, %v; want it refused with %q", plan.Disks[1].Fate, refusals, c.says)
+				}
+			})
+		}
+	}
+}
+
+// TestLostHeaderIsKnown: of a disk that has another name now, whose LUKS header
+// is gone, the partition's name says what it held. It is neither erased, with
+// consent or without, nor offered for another disk's place.
+func TestLostHeaderIsKnown(t *testing.T) {
+	for name, content := range map[string][]Signature{"empty": nil, "unknown": {{Type: UnknownData}}, "another's": {{Type: "vfat", Label: "OOPS"}}} {
 		t.Run(name, func(t *testing.T) {
 			in := atWork()
 			in.close()
-			luks := &in.Facts.Disks[1].Partitions[0].Signatures[0]
-			mark := *luks.Mark
-			c.spoil(&mark)
-			luks.Mark = &mark
-			in.Erase = []string{"nvme-A"}
+			d := &in.Facts.Disks[1]
+			d.ByID, d.Serial, d.Partitions[0].Signatures = []string{"nvme-A2"}, "A2", content
 			plan, refusals := MakePlan(in)
-			if plan.Disks[1].Fate != Refuse || len(refusals) == 0 || !strings.Contains(refusals[0].Error(), c.says) {
-				t.Errorf("%s, %v; want it refused with %q", plan.Disks[1].Fate, refusals, c.says)
+			if len(refusals) > 0 || len(plan.Waits) != 1 || strings.Contains(plan.Waits[0].Error(), "holds data") ||
+				!strings.Contains(plan.Waits[0].Error(), "nvme-A2 held crypt-fast-1 once, and its LUKS header is gone") {
+				t.Errorf("with the old line: %v, %v, want that it waits, and what nvme-A2 was", refusals, plan.Waits)
+			}
+			in.Layout.Pools[0].Disks[0].ID = id("nvme-A2")
+			for _, adopt := range []bool{false, true} {
+				in.Layout.Pools[0].Adopt, in.Erase = adopt, []string{"nvme-A2"}
+				plan, refusals := MakePlan(in)
+				if plan.Disks[1].Fate != Refuse || len(refusals) != 1 || !strings.Contains(refusals[0].Error(), "held the volume crypt-fast-1 once, and its LUKS header is gone") {
+					t.Errorf("named, with consent, adopt %v: %s, %v, want header-lost", adopt, plan.Disks[1].Fate, refusals)
+				}
+			}
+			// A new disk in its place gets another number: the header's backup has this one's.
+			in.Facts.Disks = append(in.Facts.Disks, nvme("nvme9n1", "NEW", tb))
+			in.Layout.Pools[0].Disks[0].ID, in.Layout.Pools[0].Adopt, in.Erase = id("nvme-NEW"), false, nil
+			if plan, _ := MakePlan(in); plan.Disks[1].Mapping != "crypt-fast-3" {
+				t.Errorf("a new disk is %s, want crypt-fast-3", plan.Disks[1].Mapping)
+			}
+		})
+	}
+	in := atWork()
+	in.close()
+	d := &in.Facts.Disks[1]
+	d.ByID, d.Serial, d.Partitions[0].Signatures, d.Begun = []string{"nvme-A2"}, "A2", nil, true
+	in.Layout.Pools[0].Disks[0].ID, in.Erase = id("nvme-A2"), []string{"nvme-A2"}
+	if plan, refusals := MakePlan(in); len(refusals) > 0 || plan.Disks[1].Fate != Erase {
+		t.Errorf("a disk that was being made, with consent: %s, %v, want erase", plan.Disks[1].Fate, refusals)
+	}
+	d.Begun, in.Erase = false, nil
+	d.Signatures = append(d.Signatures, Signature{Type: Unread})
+	if _, refusals := MakePlan(in); !slices.Equal(codes(refusals), []string{"disk-unread"}) {
+		t.Errorf("unread: %v, want disk-unread", refusals)
+	}
+}
+
+// TestWholeDiskCopy: a byte copy of a volume's partition on a whole disk is a
+// copy of the volume; alone, it is the volume, in a form that is not kept.
+func TestWholeDiskCopy(t *testing.T) {
+	in := atWork()
+	in.close()
+	d := nvme("nvme9n1", "COPY", tb)
+	d.Signatures = in.Facts.Disks[1].Partitions[0].Signatures
+	in.Facts.Disks = append(in.Facts.Disks, d)
+	in.Layout.Pools[0].Disks[0].ID, in.Erase = id("nvme-COPY"), []string{"nvme-COPY"}
+	plan, refusals := MakePlan(in)
+	if plan.Disks[1].Fate != Refuse || !slices.Contains(codes(refusals), "disk-copy") {
+		t.Errorf("beside the original: %s, %v, want disk-copy", plan.Disks[1].Fate, refusals)
+	}
+	in.Facts.Disks = slices.Delete(in.Facts.Disks, 1, 2)
+	plan, refusals = MakePlan(in)
+	if plan.Disks[1].Fate != Refuse || !slices.Equal(codes(refusals), []string{"volume-incomplete"}) {
+		t.Errorf("alone: %s, %v, want volume-incomplete", plan.Disks[1].Fate, refusals)
+	}
+}
+
+// TestCopyInTheLayout: of a volume whose copy the layout names, one thing is
+// said: which two disks have it.
+func TestCopyInTheLayout(t *testing.T) {
+	in := atWork()
+	d := nvme("nvme9n1", "COPY", tb)
+	d.Signatures, d.Partitions = in.Facts.Disks[1].Signatures, slices.Clone(in.Facts.Disks[1].Partitions)
+	d.Partitions[0].Holders = nil
+	in.Facts.Disks = append(in.Facts.Disks, d)
+	in.Layout.Pools[0].Disks[0].ID = id("nvme-COPY")
+	if _, refusals := MakePlan(in); !slices.Equal(codes(refusals), []string{"disk-copy"}) {
+		t.Errorf("refusals %v, want disk-copy alone", refusals)
+	}
+}
+
+// TestOwnStickIsNoDisk: this host's key stick in a pool's or the system's place
+// is known, and no consent erases it.
+func TestOwnStickIsNoDisk(t *testing.T) {
+	for name, spoil := range map[string]func(in *Input, stick *Disk){
+		"by its slots": func(in *Input, stick *Disk) {
+			for i := range 3 {
+				parts := in.Facts.Disks[i].Partitions
+				parts[len(parts)-1].Signatures[0].Sticks = []string{stick.Partitions[0].Signatures[0].UUID}
+			}
+			stick.Signatures[0].UUID = "99999999-0000-0000-0000-000000000000"
+		},
+		"by its table": func(*Input, *Disk) {},
+		"not formatted by hvinstall": func(in *Input, stick *Disk) {
+			in.Facts.Disks[0].Partitions[1].Signatures[0].Sticks = []string{"8B34-7D3C"}
+			stick.Partitions, stick.Signatures = nil, []Signature{{Type: "vfat", UUID: "8B34-7D3C", Label: "MINE"}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := atWork()
+			stick := &in.Facts.Disks[3]
+			stick.Size, stick.Partitions[0].Label, stick.Partitions[0].Signatures[0].Label = tb, "disk-key-1-key", keyLabel
+			spoil(&in, stick)
+			in.Layout.Encryption.USBKeys, in.Erase = nil, []string{"usb-STICK"}
+			in.Layout.Pools = append(in.Layout.Pools, configs.Pool{Name: "other", Mountpoint: "/mnt/other", Disks: []configs.DiskRef{{ID: id("usb-STICK")}, {ID: id("ata-OTHER")}}})
+			plan, refusals := MakePlan(in)
+			if plan.Disks[3].Fate != Refuse || !slices.Equal(codes(refusals), []string{"stick-of-host"}) || !strings.Contains(refusals[0].Error(), "a key stick of this host") {
+				t.Errorf("%s, %v, want it refused as this host's stick", plan.Disks[3].Fate, refusals)
+			}
+		})
+	}
+}
+
+// TestPlainAlias: the name of a drive without a namespace's number leads to any
+// of its namespaces. Whatever that one holds, nothing is advised of it.
+func TestPlainAlias(t *testing.T) {
+	for name, c := range map[string]struct {
+		content []Signature
+		erase   []string
+	}{
+		"blank": {}, "with data": {content: []Signature{{Type: "ext4"}}}, "with consent": {[]Signature{{Type: "ext4"}}, []string{"nvme-B"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := house()
+			b := &in.Facts.Disks[2]
+			b.Unit, b.ByID, b.Signatures = "ns2", []string{"nvme-B", "nvme-B_2"}, c.content
+			first := nvme("nvme2n2", "B", tb)
+			first.ByID = []string{"nvme-B_1"}
+			in.Facts.Disks, in.Erase = append(in.Facts.Disks, first), c.erase
+			plan, refusals := MakePlan(in)
+			if plan.Disks[2].Fate != Refuse || !slices.Equal(codes(refusals), []string{"disk-ambiguous"}) || strings.Contains(refusals[0].Error(), "--erase") ||
+				!strings.Contains(refusals[0].Hint, "nvme-B_2, nvme-B_1") {
+				t.Errorf("%s, %v, want disk-ambiguous alone, with both names", plan.Disks[2].Fate, refusals)
 			}
 		})
 	}

@@ -281,6 +281,11 @@ func makeMachines(t *testing.T) map[string]Facts {
 		nvme(nv, "nvme1n1", "SAMSUNG MZQL2960HCJR-00A07", "S64FNE0R445577", "36344630524455770025384e00000001", gb960/2),
 	)
 
+	// The second one has got data since, and the layout has the plain alias.
+	withData := namespace("2")
+	withData.Signatures = []disk.Signature{{Type: "ext4", UUID: "0d6b2c1e-4a5f-4b6c-8d7e-9f0a1b2c3d4e", Label: "scratch", Offset: 1024}}
+	machines["namespace-alias"] = host(namespace("1"), withData)
+
 	emmc := disk.Disk{
 		Name: "mmcblk0", ByID: []string{"mmc-DA4064_0x24a1b2c3"}, Model: "DA4064", Serial: "0x24a1b2c3", Size: 62537072640,
 		LogicalSector: 512, PhysicalSector: 512, Discard: true, Transport: "mmc",
@@ -396,6 +401,22 @@ func changedHosts(t *testing.T, machines map[string]Facts) {
 		d.Vendor, d.Model, d.Serial, d.WWN, d.Transport, d.Discard = "JMicron", "Tech", "DD56419883891", "", "usb", false
 		d.ByID = []string{"usb-JMicron_Tech_DD56419883891-0:0"}
 	})
+	// In an enclosure, and closed: its LUKS header is gone, or its label is another.
+	elsewhere := func(f *Facts) *disk.Disk {
+		d := named(f, "sdb")
+		d.Vendor, d.Model, d.Serial, d.WWN, d.Transport, d.Discard = "JMicron", "Tech", "DD56419883891", "", "usb", false
+		d.ByID, d.Partitions[0].Holders = []string{"usb-JMicron_Tech_DD56419883891-0:0"}, nil
+		for i, fs := range f.Disks.Filesystems {
+			for j := range fs.Devices {
+				if dev := &f.Disks.Filesystems[i].Devices[j]; dev.Mapping == "crypt-bulk-2" {
+					dev.Mapping, dev.Missing = "", true
+				}
+			}
+		}
+		return d
+	}
+	change("header-lost-moved", func(f *Facts) { elsewhere(f).Partitions[0].Signatures = nil })
+	change("label-changed", func(f *Facts) { elsewhere(f).Partitions[0].Signatures[0].Label = "mydata" })
 	change("sas-hba", func(f *Facts) {
 		for _, name := range []string{"sda", "sdb", "sdc"} {
 			d := named(f, name)

@@ -24,6 +24,8 @@ func TestRenamedIsNotForeign(t *testing.T) {
 	installed := filepath.Join(machines, "hypervisor-installed.json")
 	first := filepath.Join(machines, "hypervisor-first-round.json")
 	changed := filepath.Join(renameCases, "model-changed.json")
+	lost := filepath.Join(machines, "header-lost-moved.json")
+	labelled := filepath.Join(machines, "label-changed.json")
 	example, err := os.ReadFile(exampleOfSpec)
 	if err != nil {
 		t.Fatal(err)
@@ -31,6 +33,9 @@ func TestRenamedIsNotForeign(t *testing.T) {
 	const (
 		ssd = "nvme-WDC_WDS100T2B0C-00PXH0_20473A800123, size: 1TB"
 		hdd = "ata-ST2000VN004-2E4164_Z523C4D5, size: 2TB"
+		usb = "usb-JMicron_Tech_DD56419883891-0:0"
+
+		usbKey = "usb-SanDisk_Ultra_4C530001230101117392-0:0"
 	)
 	edit := func(pairs ...string) string { return strings.NewReplacer(pairs...).Replace(string(example)) }
 	layoutOf := func(name string) string {
@@ -68,6 +73,27 @@ func TestRenamedIsNotForeign(t *testing.T) {
 				"was nvme-Samsung_SSD_970_EVO_1TB_S467NX0M801234B, is nvme-Samsung_SSD_970_EVO_Plus_1TB_S467NX0M801234B now",
 				"Change the line in the layout to /dev/disk/by-id/nvme-Samsung_SSD_970_EVO_Plus_1TB_S467NX0M801234B", "8 disks: 8 kept",
 			},
+		},
+		{
+			"header lost and moved, line kept", string(example), lost, exitDone,
+			[]string{usb + " held crypt-bulk-2 once, and its LUKS header is gone", "bring the header back from its backup (docs/recovery.md) and change this line"},
+		},
+		{
+			"header lost and moved", edit(hdd, usb), lost, exitRefused,
+			[]string{"partition 1 held the volume crypt-bulk-2 once, and its LUKS header is gone", "REFUSED: 1 reason."},
+		},
+		{
+			"label changed and moved", edit(hdd, usb), labelled, exitRefused,
+			[]string{"carries the volume crypt-bulk-2, number 2 of the pool bulk, and its mark says crypt-bulk-2 and its label mydata", "REFUSED: 1 reason."},
+		},
+		{"label changed and moved, line kept", string(example), labelled, exitRefused, []string{usb, "crypt-bulk-2"}},
+		{
+			"the copy named, the original in", edit("nvme-Samsung_SSD_970_EVO_1TB_S467NX0M801234B", "nvme-Samsung_SSD_980_PRO_1TB_S5Y1NJ0R998877C"),
+			filepath.Join(machines, "cloned.json"), exitRefused, []string{"are copies of each other", "REFUSED: 1 reason."},
+		},
+		{
+			"the key stick in a pool's place", edit(hdd, usbKey+", media: hdd", "  usb_keys:\n", "  usb_keys: []\n", "    - {disk: /dev/disk/by-id/"+usbKey+"}\n", ""), installed, exitRefused,
+			[]string{"it is a key stick of this host, and opens its volumes"},
 		},
 		{
 			"pool shrunk", layoutOf("pool-shrunk.yaml"), installed, exitRefused,
