@@ -121,14 +121,17 @@ func compressed(t *testing.T, kind string, data []byte) []byte {
 		err = errors.Join(err, w.Close())
 	case "zip":
 		w := zip.NewWriter(&b)
-		entry, e := w.Create("image/disk.qcow2")
-		if e != nil {
-			t.Fatal(e)
+		for name, content := range map[string][]byte{"image/README.md": []byte("# books"), "image/disk.qcow2": data, "SHA256SUMS": []byte("0  x"), "LICENCE": []byte("GPL")} {
+			entry, e := w.Create(name)
+			if e != nil {
+				t.Fatal(e)
+			}
+			_, e = entry.Write(content)
+			err = errors.Join(err, e)
 		}
-		_, err = entry.Write(data)
 		err = errors.Join(err, w.Close())
 	case "tar":
-		return tarOf(t, tar.Header{Name: "image/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "image/disk.qcow2", Mode: 0o644, Size: int64(len(data))}, data)
+		return tarOf(t, tar.Header{Name: "image/", Typeflag: tar.TypeDir, Mode: 0o755}, tar.Header{Name: "image/README", Mode: 0o644, Size: 5}, []byte("books"), tar.Header{Name: "image/disk.qcow2.sha256", Mode: 0o644, Size: 4}, []byte("0  x"), tar.Header{Name: "image/disk.qcow2", Mode: 0o644, Size: int64(len(data))}, data)
 	}
 	if err != nil {
 		t.Fatal(err)

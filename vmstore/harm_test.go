@@ -130,7 +130,7 @@ func mergedRuns(r run, _ string, _ testing.TB) run {
 func TestAdoptFromFile(t *testing.T) {
 	root := store(t)
 	disk := qcow2(t, filepath.Join(root, "old/system.qcow2"), "64M")
-	text := domainText("old", "", `<type arch='x86_64' machine='pc-i440fx-7.0'>hvm</type>`,
+	text := domainText("old", "<!-- of a later libvirt --><afterlife state='on'/>", `<type arch='x86_64' machine='pc-i440fx-7.0'>hvm</type>`,
 		diskXML(disk, "hda", "ide", "")+`<interface type='bridge'><mac address='52:54:00:aa:bb:cc'/><source bridge='br0'/><model type='e1000'/></interface><graphics type='vnc' passwd='geheim'/>`)
 	saved := filepath.Join(root, "old/domain.xml")
 	if err := os.WriteFile(saved, []byte(text), 0o644); err != nil {
@@ -155,6 +155,12 @@ func TestAdoptFromFile(t *testing.T) {
 	if !strings.Contains(virsh(t, "dumpxml", "--security-info", "old"), "passwd='geheim'") {
 		t.Error("the password of its screen is gone")
 	}
+	// libvirt drops without a word what it does not know; the file is kept.
+	kept := readPrevious("/", root, time.Now())
+	if len(kept) != 1 {
+		t.Fatalf("kept %+v, want the file as it was", kept)
+	}
+	wantFile(t, filepath.Join(kept[0].Path, domainXMLName), []byte(text))
 	wantNothing(t, want, Env{})
 	// What libvirt has since is in the file, and comes back from there.
 	forgetAll(t)
@@ -220,6 +226,38 @@ func TestFreeTarget(t *testing.T) {
 	mustRun(t, want, Env{})
 	if d := domainOf(t, "a"); len(d.Disks) != 4 || d.Disks[1].Path != photos {
 		t.Errorf("its disks are %v", d.Disks)
+	}
+	wantNothing(t, want, Env{})
+}
+
+// TestOtherDisksStay: a block, a volume and a network disk are taken over as
+// they are; no image is brought, no disk grown, and that is said.
+func TestOtherDisksStay(t *testing.T) {
+	root := store(t)
+	var vms []configs.VM
+	before := map[string]string{}
+	for i, source := range []string{"<source dev='/dev/loop7'/>", "<source pool='ssd' volume='books.qcow2'/>", "<source protocol='rbd' name='pool/books'><host name='192.0.2.1' port='6789'/></source>"} {
+		kind := []string{"block", "volume", "network"}[i]
+		byHand(t, strings.Replace(domainText(kind, "", q35OS, fmt.Sprintf(`<disk type='%s' device='disk'><driver name='qemu' type='raw'/>%s<target dev='vda' bus='virtio'/></disk>`, kind, source)), "11111111", fmt.Sprint("1111111", i), 1))
+		before[kind] = domainOf(t, kind).Inactive
+		vm := blank(t, root, kind)
+		vm.DiskGB = 9
+		vms = append(vms, vm)
+	}
+	want := qemuPlan(root, vms...)
+	r := mustRun(t, want, Env{})
+	if len(r.plan.Images) > 0 || len(r.plan.AdoptedWithChanges()) > 0 {
+		t.Errorf("images %v, other hardware for %v; want none", r.plan.Images, r.plan.AdoptedWithChanges())
+	}
+	for i, v := range r.plan.VMs {
+		if v.Action != Adopt || len(withoutNote(v.Differences)) > 0 {
+			t.Errorf("%s: %s with %v, want it adopted as it is", v.Name, v.Action, v.Differences)
+		}
+		wantOnly(t, before[v.Name], domainOf(t, v.Name).Inactive, run{plan: Plan{VMs: r.plan.VMs[i:]}})
+		if said := fmt.Sprint(r.plan.Notes); !strings.Contains(said, v.Name+": its disk is a "+v.Name+" disk ("+v.DiskName+"), and stays so: its image, disk_gb") {
+			t.Errorf("%s: notes %s", v.Name, said)
+		}
+		wantClean(t, v.Spec.Dir, domainXMLName)
 	}
 	wantNothing(t, want, Env{})
 }
@@ -342,6 +380,20 @@ func TestFailedDefine(t *testing.T) {
 	after, err := os.ReadFile(filepath.Join(root, "a/domain.xml"))
 	if err != nil || string(after) != string(saved) || domainOf(t, "a").Inactive != before {
 		t.Errorf("libvirt's definition or domain.xml has changed (%v)", err)
+	}
+	// libvirt takes it, and keeps less than it was given: read back, it is put
+	// back, and of a VM that was not there nothing stays.
+	text = strings.Replace(text, "<vcpu>", "<vcpu current='1'>", 1)
+	write("")
+	for _, vms := range [][]configs.VM{want.VMs, {blank(t, root, "b")}} {
+		want.VMs = vms
+		if _, err := tryRun(testContext(t), want, Env{}); err == nil || !strings.Contains(err.Error(), "it is put back as it was") {
+			t.Errorf("%s: %v, want it put back", vms[0].Name, err)
+		}
+	}
+	wantFile(t, filepath.Join(root, "a/domain.xml"), saved)
+	if have := virsh(t, "list", "--all", "--name"); have != "a" || domainOf(t, "a").Inactive != before {
+		t.Errorf("libvirt has %q, want a as it was:\n%s", have, domainOf(t, "a").Inactive)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,6 +167,26 @@ func TestDefinitionsAreValid(t *testing.T) {
 			t.Errorf("%s: right after the start: %v", name, again.plan.RestartLines())
 		}
 		virsh(t, "destroy", name)
+	}
+	// Asked for later, Secure Boot takes another firmware and the same variables,
+	// which are kept besides.
+	plain := slices.IndexFunc(want.VMs, func(v configs.VM) bool { return v.Name == "plain" })
+	want.VMs[plain].Firmware.SecureBoot = true
+	vars := domainOf(t, "plain").NVRAM
+	before, err := os.ReadFile(vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantDid(t, mustRun(t, want, Env{}), "vms/plain/keep", "vms/plain/define", "vms/plain/xml")
+	kept := readPrevious("/", root, time.Now())
+	if len(kept) != 1 || kept[0].NVRAM != vars {
+		t.Fatalf("kept %+v, want %s", kept, vars)
+	}
+	wantFile(t, filepath.Join(kept[0].Path, keptNVRAM), before)
+	wantFile(t, vars, before)
+	virsh(t, "start", "plain")
+	if d := domainOf(t, "plain"); !strings.Contains(d.Live, "OVMF_CODE_4M.ms.fd") || d.NVRAM != vars {
+		t.Errorf("with Secure Boot its variables are %s, want %s, and it runs with\n%s", d.NVRAM, vars, d.Live)
 	}
 }
 

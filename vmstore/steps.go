@@ -127,7 +127,10 @@ func (w *worker) files(v VM) []step.Step {
 // libvirtSteps are the steps in libvirt, each after the one before.
 func (w *worker) libvirtSteps(v VM) []step.Step {
 	var steps []step.Step
-	if w.plan.Local && v.From != "" && slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.Hardware }) {
+	hardware := v.From != "" && slices.ContainsFunc(v.Differences, func(d Difference) bool { return d.Hardware })
+	// What somebody wrote may have more than this libvirt takes from it.
+	replaced := v.From == InFile && v.Action == Adopt
+	if w.plan.Local && (hardware || replaced) {
 		steps = append(steps, w.keep(v))
 	}
 	steps = append(steps, w.define(v))
