@@ -215,6 +215,9 @@ func (p *planner) knownSeed() string {
 			}
 		}
 	}
+	if len(votes) == 0 {
+		votes = p.misplaced()
+	}
 	// The most votes; of as many, the first in order, so that it is always the same.
 	hosts := slices.SortedFunc(maps.Keys(votes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(votes[b], votes[a]), strings.Compare(a, b))
@@ -230,6 +233,27 @@ func (p *planner) knownSeed() string {
 		}
 	}
 	return ""
+}
+
+// misplaced are the hosts of the pools' disks where none is in its place: of one
+// host alone, and of several disks, it is this host's pool with another name.
+func (p *planner) misplaced() map[string]int {
+	votes := map[string]int{}
+	for _, pool := range p.Layout.Pools {
+		for _, ref := range pool.Disks {
+			for _, d := range p.kept(ref.ID) {
+				if c, carries := d.Carried(); carries && c.Host != "" && c.Role == RolePool {
+					votes[c.Host]++
+				}
+			}
+		}
+	}
+	for _, n := range votes {
+		if len(votes) > 1 || n < 2 {
+			return nil
+		}
+	}
+	return votes
 }
 
 // kept are the disks of this name without those that are to be erased.
