@@ -13,7 +13,7 @@ import (
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
+	"github.com/therootcompany/xz"
 
 	"hvinstall/initrd/boot"
 )
@@ -202,7 +202,7 @@ func (d *depot) read(name string) ([]byte, error) {
 func decompressor(r io.Reader, path string) (io.Reader, error) {
 	switch filepath.Ext(path) {
 	case ".xz":
-		return xz.NewReader(bufio.NewReader(r))
+		return xz.NewReader(bufio.NewReader(r), xz.DefaultDictMax)
 	case ".zst":
 		dec, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
 		if err != nil {
