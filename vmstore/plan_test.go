@@ -3,6 +3,7 @@ package vmstore
 import (
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -430,8 +431,11 @@ func TestUnit(t *testing.T) {
 	if !unitEnabled(root) {
 		t.Error("unitEnabled = false after it was enabled")
 	}
-	if text := Unit("/opt/a b/hvinstall", "/etc/100%/l.yaml", "/mnt/vmstore"); !strings.Contains(text, `ExecStart=/opt/a\x20b/hvinstall --plan /etc/100%%/l.yaml`) {
+	if text := Unit("/opt/a b/hvinstall", "/etc/100%/l.yaml", "/mnt/vmstore"); !strings.Contains(text, `--yes' /opt/a\x20b/hvinstall /etc/100%%/l.yaml`) {
 		t.Errorf("Unit = %s", text)
+	}
+	if text := Unit("/bin/true", "/l.yaml", ""); regexp.MustCompile(`(?m)^After=.*network-online`).MatchString(text) {
+		t.Errorf("the VMs wait for the host's lease:\n%s", text)
 	}
 	// With a pool it waits for no device; without one it needs no mount.
 	if text := Unit("/bin/true", "/l.yaml", "/mnt/vmstore"); !strings.Contains(text, "\nConditionPathIsMountPoint=/mnt/vmstore\n") || strings.Contains(text, "RequiresMountsFor") {

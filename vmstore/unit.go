@@ -22,16 +22,18 @@ const unitTimeout = "2h"
 
 // Unit is the text of hvinstall-vms.service. At the first boot it defines and
 // starts what the installation staged; at every later boot it finds nothing to
-// do, or starts the VMs in their boot_order. When something is refused, the VMs
-// that libvirt has are started all the same: a host that comes up at night must
-// not stay without all of them because of one. binary and layout are paths in
-// the installed system; pool is where the pool that holds libvirt_vmstore_root
-// is mounted, empty where it lies on no pool.
+// do, or starts the VMs in their boot_order. None of this waits for the host's
+// own lease. When something is refused, the VMs that libvirt has are started all
+// the same: a host that comes up at night must not stay without all of them
+// because of one. Then the network is waited for, and all is tried again: an image
+// may be missing. binary and layout are paths in the installed system; pool is
+// where the pool that holds libvirt_vmstore_root is mounted, empty where it lies
+// on no pool.
 func Unit(binary, layout, pool string) string {
 	return fmt.Sprintf(`[Unit]
 Description=Converge the virtual machines of %[2]s
 Documentation=file:%[2]s
-After=libvirtd.service virtqemud.service libvirtd.socket virtqemud.socket network-online.target nfs-server.service
+After=libvirtd.service virtqemud.service libvirtd.socket virtqemud.socket network.target nfs-server.service
 Wants=network-online.target libvirtd.service
 %[3]sConditionPathExists=%[2]s
 StartLimitIntervalSec=10min
@@ -40,7 +42,7 @@ StartLimitBurst=5
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-ExecStart=%[1]s --plan %[2]s --only vms --yes
+ExecStart=/bin/sh -c '"$$0" --plan "$$1" --only vms --yes && exit; "$$0" %[5]s --plan "$$1"; systemctl start network-online.target; exec "$$0" --plan "$$1" --only vms --yes' %[1]s %[2]s
 ExecStopPost=/bin/sh -c 'test "$SERVICE_RESULT" = success || exec %[1]s %[5]s --plan %[2]s'
 TimeoutStartSec=%[4]s
 # libvirtd may accept connections a moment after its unit is up. What was
