@@ -120,7 +120,11 @@ func charset(lang string) string {
 func (p Plan) fstab() string {
 	rows := [][]string{}
 	for _, m := range p.Mounts {
-		rows = append(rows, []string{m.Source, m.Target, m.FSType, strings.Join(m.fstabOptions(), ","), "0 0"})
+		check := "0 0"
+		if m.FSType == "vfat" {
+			check = "0 2" // a power cut leaves it marked as dirty
+		}
+		rows = append(rows, []string{m.Source, m.Target, m.FSType, strings.Join(m.fstabOptions(), ","), check})
 	}
 	if p.Swap != "" {
 		rows = append(rows, []string{p.Swap, "none", "swap", "defaults", "0 0"})
@@ -186,45 +190,6 @@ func (p Plan) sudoersEdit() edit {
 		}
 	}
 	return whole("/etc/sudoers.d/hvinstall", 0o440, b.String())
-}
-
-const scrubService = `# Written by hvinstall: reads every block of a btrfs and repairs from the other
-# copy what fails its checksum.
-[Unit]
-Description=btrfs scrub of %f
-Documentation=man:btrfs-scrub(8)
-ConditionPathIsMountPoint=%f
-
-[Service]
-Type=oneshot
-ExecStart=/usr/bin/btrfs scrub start -B -c 3 %f
-IOSchedulingClass=idle
-Nice=19
-`
-
-const scrubTimerUnit = `# Written by hvinstall.
-[Unit]
-Description=monthly btrfs scrub of %f
-
-[Timer]
-OnCalendar=monthly
-# The pools of a host do not all start at midnight of the first.
-RandomizedDelaySec=3d
-FixedRandomDelay=yes
-Persistent=yes
-
-[Install]
-WantedBy=timers.target
-`
-
-// unitEdits are the units that the image does not have.
-func (p Plan) unitEdits() []edit {
-	return []edit{
-		whole("/etc/systemd/system/hvinstall-scrub@.service", 0o644, scrubService),
-		whole("/etc/systemd/system/hvinstall-scrub@.timer", 0o644, scrubTimerUnit),
-		// Without it smartd fails on a host whose disks have no SMART.
-		{"/etc/default/smartmontools", 0o644, func(old []byte) []byte { return block(old, `smartd_opts="--quit=never"`) }},
-	}
 }
 
 // PublicLayout is what everybody on the host may read of its layout.

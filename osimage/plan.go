@@ -183,7 +183,7 @@ func planUsers(v Values) []UserPlan {
 
 // units are those that the image leaves disabled and this host wants.
 func units(v Values) []string {
-	enable := []string{"ssh.service", "libvirtd.service", "smartmontools.service"}
+	enable := []string{"ssh.service", "libvirtd.service", "libvirt-guests.service", "smartmontools.service"}
 	if v.NFS {
 		enable = append(enable, "nfs-server.service")
 	}

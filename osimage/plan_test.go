@@ -53,7 +53,7 @@ func TestMakePlan(t *testing.T) {
 	}
 	units := []string{
 		"fstrim.timer", "hvinstall-scrub@-.timer", `hvinstall-scrub@mnt-vmstore.timer`,
-		"libvirtd.service", "nfs-server.service", "smartmontools.service", "ssh.service",
+		"libvirt-guests.service", "libvirtd.service", "nfs-server.service", "smartmontools.service", "ssh.service",
 	}
 	if diff := cmp.Diff(units, p.Enable); diff != "" {
 		t.Errorf("units (-want +got):\n%s", diff)
@@ -105,7 +105,7 @@ func TestFstab(t *testing.T) {
 	p, _ := MakePlan(values(), "")
 	want := `UUID=1111       /             btrfs  subvol=root,noatime,x-systemd.device-timeout=15min        0 0
 UUID=1111       /home         btrfs  subvol=home,noatime,x-systemd.device-timeout=15min        0 0
-UUID=ABCD-1234  /efi          vfat   umask=0077,nofail,x-systemd.device-timeout=15min          0 0
+UUID=ABCD-1234  /efi          vfat   umask=0077,nofail,x-systemd.device-timeout=15min          0 2
 UUID=2222       /mnt/vmstore  btrfs  subvol=vmstore,noauto,nofail,x-systemd.device-timeout=5s  0 0
 /swap/swapfile  none          swap   defaults                                                  0 0
 `
@@ -133,7 +133,7 @@ UUID=2222       /mnt/vmstore  btrfs  subvol=vmstore,noauto,nofail,x-systemd.devi
 // second run finds nothing to do.
 func TestEditsSettle(t *testing.T) {
 	p, _ := MakePlan(values(), "")
-	edits := slices.Concat(p.hostnameEdits(), p.localeEdits(t.TempDir()), p.unitEdits(), p.ownEdits(false), []edit{p.fstabEdit(), p.sudoersEdit()})
+	edits := slices.Concat(p.hostnameEdits(), p.localeEdits(t.TempDir()), p.unitEdits(), fileEdits(), p.ownEdits(false), []edit{p.fstabEdit(), p.sudoersEdit()})
 	for _, old := range []string{"", "something\nelse", "127.0.1.1 other\n127.0.1.1 again\n"} {
 		for _, e := range edits {
 			once := e.want([]byte(old))

@@ -45,13 +45,13 @@ func (p Plan) Steps(env Env) []step.Step {
 		p.usersStep(env, unpacked),
 		editStep(env.Root, "os/fstab", "write fstab", unpacked, p.fstabEdit()),
 		p.mountPointsStep(env, unpacked),
-		editStep(env.Root, "os/units", "write the scrub timers", unpacked, p.unitEdits()...),
+		p.unitsStep(env, unpacked),
 		binaryStep(env, unpacked),
-		editStep(env.Root, "os/kernel-hooks", "write the kernel hooks", unpacked, hookEdits()...),
+		filesStep(env, unpacked),
 		editStep(env.Root, "os/plan", "keep the plan on the host", unpacked, p.ownEdits(env.KeepBoot)...),
 		sshStep(env, unpacked),
 		silentStep(env, unpacked),
-		p.servicesStep(env, []string{"os/units", "os/ssh", "os/silent"}),
+		p.servicesStep(env, []string{"os/units", "os/files", "os/ssh", "os/silent"}),
 	}
 	if env.KeepBoot {
 		return steps

@@ -137,6 +137,10 @@ func (c console) isAsTheLayoutWants() {
 	c.has("language", "locale", "LANG=en_GB.UTF-8")
 	c.has("time zone", "timedatectl show -p Timezone --value", "Europe/Brussels")
 	c.has("swap", "swapon --noheadings --show=NAME", "/swap/swapfile")
+	c.vmsWaitForNoLease()
+	c.has("libvirt confines VMs", "cat /sys/kernel/security/apparmor/profiles", "libvirtd (enforce)")
+	c.has("the journal is kept", "journalctl --header | grep -m1 'File path'", "/var/log/journal/")
+	c.has("the ESP was looked at", "systemctl is-active 'systemd-fsck@*'", "active")
 	c.has("scrub timers", "systemctl list-timers --all --no-pager --plain --no-legend --full | cat", "hvinstall-scrub@mnt-vmstore.timer")
 	c.has("the plan, for root alone", "stat -c %a-%U /etc/hvinstall/layout.yaml", "600-root")
 	c.has("the log of the run", "ls /var/log/hvinstall", ".jsonl")
@@ -150,6 +154,19 @@ func (c console) isAsTheLayoutWants() {
 	c.has("status without root", "runuser -u snyssen -- hvinstall status; true", "192.168.1.")
 	c.has("the layout's secrets are root's", "runuser -u snyssen -- cat /etc/hvinstall/layout.public.yaml", "$y$hvinstall-left-out")
 	c.t.Log(c.run("time hvinstall status >/dev/null; systemd-analyze; systemd-analyze blame | head -15"))
+}
+
+// vmsWaitForNoLease asks systemd for all that comes before what starts VMs, and
+// what shuts them down.
+func (c console) vmsWaitForNoLease() {
+	c.t.Helper()
+	before := c.run(`systemctl show --property=Id,After '*' | awk -v RS= -F '\n' '{ id = after = ""; for (i = 1; i <= NF; i++) { if (sub("^Id=", "", $i)) id = $i; if (sub("^After=", "", $i)) after = $i }; of[id] = after } ` +
+		`END { n = split("hvinstall-vms.service libvirtd.service libvirt-guests.service", todo, " "); for (i = 1; i <= n; i++) if (!seen[todo[i]]++) { print todo[i]; m = split(of[todo[i]], more, " "); for (j = 1; j <= m; j++) todo[++n] = more[j] } }'`)
+	for unit, want := range map[string]bool{"network.target": true, "nfs-server.service": true, "mnt-vmstore.mount": true, "network-online.target": false} {
+		if got := slices.Contains(strings.Fields(before), unit); got != want {
+			c.t.Errorf("VMs wait for %s: %v, want %v", unit, got, want)
+		}
+	}
 }
 
 // bringsAnotherKernel does what apt-get does with a new kernel: its files, and

@@ -3,6 +3,7 @@ package tour
 import (
 	"context"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
 
@@ -112,8 +113,34 @@ func firstBoot(ctx context.Context, m *spechost.Machine, s *Show) error {
 	if err := lease(c); err != nil {
 		return err
 	}
-	s.Heading("Power off")
-	return c.PowerOff()
+	s.Heading("Power off: the VMs shut down before what they live on ends")
+	if err := c.PowerOff(); err != nil {
+		return err
+	}
+	return endsInOrder(spechost.Plain(c.Transcript()))
+}
+
+// endings are what systemd says of what VMs live on, see docs/vms.md.
+var endings = []string{`Stopp(ing|ed) .*NFS server and services`, `Unmount(ing|ed) .*/mnt/vmstore`, `Stopp(ing|ed) .*Network Configuration`}
+
+// endsInOrder looks for the VM that ran, and for nothing of it being taken away
+// before its end.
+func endsInOrder(said string) error {
+	_, after, found := strings.Cut(said, "Starting shutdown on guest: appliance")
+	alive, after, complete := strings.Cut(after, "Shutdown of guest appliance complete")
+	if !found || !complete {
+		return fmt.Errorf("the host did not wait for its VM:\n%s", said[max(0, len(said)-4000):])
+	}
+	for _, ending := range endings {
+		expression := regexp.MustCompile(ending)
+		if early := expression.FindString(alive); early != "" {
+			return fmt.Errorf("while the VM shut down: %s", early)
+		}
+		if !expression.MatchString(after) {
+			return fmt.Errorf("after the VM's end, nothing that matches %s:\n%s", ending, after)
+		}
+	}
+	return nil
 }
 
 // apply runs the plan, and consents by the word that is asked for.
