@@ -20,9 +20,11 @@ if [ "$(cat "$work/sum" 2>/dev/null)" != "$sum" ]; then
 	echo "$sum" >"$work/sum"
 fi
 kernel=$(ls "$work/root/usr/lib/modules")
+loader=$work/root/usr/lib/systemd/boot/efi/systemd-bootx64.efi
+if [ -f "$loader.signed" ]; then loader=$loader.signed; fi
 bin/hvinstall initrd --live --root "$work/root" --kernel "$kernel" --binary bin/hvinstall -o "$work/initrd" ${LIVE_INITRD_ARGS:-}
 go run ./osimage/live/mklive --kernel "$work/root/boot/vmlinuz-$kernel" --initrd "$work/initrd" \
-	--loader "$work/root/usr/lib/systemd/boot/efi/systemd-bootx64.efi" --image "$image" \
+	--loader "$loader" --image "$image" \
 	--file README.txt=osimage/live/README.txt --file layout-example.yaml=configs/examples/hypervisor.yaml \
 	${LIVE_APPEND:+--append "$LIVE_APPEND"} -o "$out"
 ls -l "$out"

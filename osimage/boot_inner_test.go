@@ -42,7 +42,7 @@ func bootable(t *testing.T) (Plan, Env, func(path, text string)) {
 	write("lib/modules/6.1.0-9-amd64/modules.dep", "")
 	write(BinaryPath, "hvinstall")
 	write("etc/hvinstall/boot.json", "{}")
-	write("etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n")
+	write("etc/os-release", "PRETTY_NAME=\"Debian GNU/Linux\"\n")
 	if err := writeInstalled(root, Installed{SHA256: "0123456789abcdef"}); err != nil {
 		t.Fatal(err)
 	}

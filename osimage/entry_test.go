@@ -15,7 +15,7 @@ func TestEntryText(t *testing.T) {
 	e := Entry{Version: "6.1.0-56-amd64", Generation: 2, Inputs: "cafe"}
 	want := `# Written by hvinstall: do not edit, the next one is written anew.
 # made from cafe
-title      Debian GNU/Linux 12 (bookworm)
+title      Debian GNU/Linux
 version    6.1.0-56-amd64-g2
 machine-id 0123
 sort-key   hvinstall
@@ -23,7 +23,7 @@ linux      /hvinstall/6.1.0-56-amd64-g2/linux
 initrd     /hvinstall/6.1.0-56-amd64-g2/initrd
 options    rw quiet
 `
-	if diff := cmp.Diff(want, e.text("Debian GNU/Linux 12 (bookworm)", "0123", "rw quiet")); diff != "" {
+	if diff := cmp.Diff(want, e.text("Debian GNU/Linux", "0123", "rw quiet")); diff != "" {
 		t.Errorf("entry (-want +got):\n%s", diff)
 	}
 }

@@ -13,8 +13,17 @@ import (
 	"hvinstall/host"
 )
 
-// loaderSource is systemd-boot as the image brings it.
+// loaderSource is systemd-boot as the image brings it; with Debian's signature
+// it has another name, and is what bootctl(1) takes first.
 const loaderSource = "/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+
+func readLoader(root string) ([]byte, error) {
+	loader, err := os.ReadFile(filepath.Join(root, loaderSource+".signed"))
+	if errors.Is(err, fs.ErrNotExist) {
+		loader, err = os.ReadFile(filepath.Join(root, loaderSource))
+	}
+	return loader, err
+}
 
 // loaderTargets are where firmware finds it: by the boot variable, and, where
 // that is lost, by the path for removable media.
@@ -84,7 +93,7 @@ func isLoader(data []byte) bool {
 // for removable media is kept beside it: the ESP is this host's own, yet an
 // adopted one may have held something.
 func installLoader(root, esp string) error {
-	loader, err := os.ReadFile(filepath.Join(root, loaderSource))
+	loader, err := readLoader(root)
 	if err != nil {
 		return fmt.Errorf("the image lacks systemd-boot: %w", err)
 	}

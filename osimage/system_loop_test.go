@@ -7,12 +7,16 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"hvinstall/initrd"
+	"hvinstall/initrd/boot"
 	"hvinstall/step"
+	"hvinstall/testvm"
 )
 
 // realImage is what 'make os-image' made.
@@ -51,11 +55,11 @@ func TestSystem(t *testing.T) {
 	if len(refusals) > 0 {
 		t.Fatal(refusals)
 	}
-	self, err := os.Executable()
+	binary, err := testvm.Program(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	env := Env{Root: root, Binary: self}
+	env := Env{Root: root, Binary: binary}
 	var secrets []string
 	r := step.Runner{Side: 2, Events: func(e step.Event) {
 		if strings.Contains(e.Message, v.Users[1].PasswordHash) {
@@ -97,6 +101,12 @@ func TestSystem(t *testing.T) {
 	inRoot("mkdir", "-p", "/run/sshd")
 	inRoot("sshd", "-t")
 	inRoot("id", "-nG", "snyssen")
+	if out, _ := exec.Command("chroot", root, "smartd", "-q", "onecheck", "-d").CombinedOutput(); !strings.Contains(string(out), "smartd.conf was parsed, found DEVICESCAN") {
+		t.Errorf("smartd has no faultless configuration:\n%s", out)
+	}
+	if data, err := os.ReadFile(root + "/etc/smartd.conf"); err != nil || !strings.Contains(string(data), "\n"+smartdTests+"\n") {
+		t.Errorf("smartd tests no disks: %v", err)
+	}
 	// findmnt would miss the devices of this example.
 	if out, err := exec.Command("systemd-analyze", "verify", "--man=no", "--recursive-errors=no",
 		root+"/etc/systemd/system/hvinstall-scrub@.service", root+"/etc/systemd/system/hvinstall-scrub@.timer").CombinedOutput(); err != nil {
@@ -127,7 +137,9 @@ func TestSystem(t *testing.T) {
 	if err := os.WriteFile(root+"/mnt/vmstore/stray", nil, 0o600); err == nil {
 		t.Error("the pool's mount point can be written to while the pool is not mounted")
 	}
+	initramfsHasDrivers(t, root, binary)
 	kernelHooksAgain(t, p.bootOf(env))
+	microcodeIsTakenIn(t, root)
 	found, err := step.Look(context.Background(), withoutBoot(p.Steps(env)), 2)
 	if err != nil {
 		t.Fatal(err)
@@ -140,6 +152,56 @@ func TestSystem(t *testing.T) {
 	// btrfs removes no subvolume with an immutable folder in it; the loop device
 	// goes away with its file.
 	run(t, "chattr", "-i", root+"/mnt/vmstore")
+}
+
+// initramfsHasDrivers builds the initramfs of the image's kernel, with the
+// microcode of a processor that the build machine need not have.
+func initramfsHasDrivers(t *testing.T, root, binary string) {
+	t.Helper()
+	versions, err := Kernels(root)
+	if err != nil || len(versions) == 0 {
+		t.Fatalf("kernels: %v, %v", versions, err)
+	}
+	config := &boot.Config{
+		Hostname: "h", FallbackToPassword: true,
+		Volumes: []boot.Volume{{UUID: "u-1", Mapping: "cryptroot", DiskID: "nvme-1"}}, Root: boot.Root{FSUUID: "fs-1", Subvolume: "root"},
+	}
+	image, err := initrd.Build(initrd.Options{
+		Root: root, Kernel: versions[0], Binary: binary, Config: config,
+		Microcode: []string{"intel-ucode/06-9e-0a", "intel-ucode/06-9e-0a" + boot.EarlyOnly, "amd-ucode"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the initramfs of %s has %d modules and %.1f MB", versions[0], len(image.Modules), float64(len(image.Data))/1e6)
+	if len(image.Data) >= 16_000_000 || !slices.Equal(image.Microcode, []string{"amd-ucode", "intel-ucode"}) {
+		t.Errorf("the initramfs has %d bytes and microcode %v, want under 16 MB, and AMD's and Intel's", len(image.Data), image.Microcode)
+	}
+	for _, m := range []string{
+		"dm_crypt", "btrfs", "xts", "aesni_intel", "raid6_pq", "nvme", "ahci", "sd_mod", "virtio_blk", "virtio_scsi",
+		"usb_storage", "uas", "xhci_pci", "ehci_pci", "usbhid", "hid_generic", "vfat", "nls_cp437", "nls_ascii",
+		"mpt3sas", "mpi3mr", "megaraid_sas", "aacraid", "smartpqi", "hpsa", "isci", "mptsas", "mptspi", "arcmsr", "qla1280", "advansys",
+		"sata_sil24", "sata_nv", "sata_mv", "pata_amd", "ata_piix", "vmd", "sdhci_pci", "mmc_block", "hv_storvsc", "hyperv_keyboard",
+		"vmw_pvscsi", "xen_blkfront", "hid_holtek_kbd", "hid_roccat_ryos", "hid_chicony", "hid_primax", "hid_corsair", "hid_logitech_dj", "hid_apple",
+	} {
+		if !slices.Contains(image.Modules, m) {
+			t.Errorf("the initramfs has no %s", m)
+		}
+	}
+}
+
+// microcodeIsTakenIn has dpkg do what it does when a package of microcode was
+// installed: hvinstall is told, and gets as far as to the ESP, which this root
+// has not.
+func microcodeIsTakenIn(t *testing.T, root string) {
+	t.Helper()
+	run(t, "mount", "-t", "proc", "proc", root+"/proc")
+	defer run(t, "umount", root+"/proc")
+	run(t, "chroot", root, "dpkg-trigger", "--by-package=amd64-microcode", "update-initramfs")
+	out, err := exec.Command("chroot", root, "dpkg", "--triggers-only", "hvinstall-host").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "the EFI system partition is not mounted at /efi") {
+		t.Errorf("dpkg's trigger: %v, without a word of the ESP\n%s", err, out)
+	}
 }
 
 // kernelHooksAgain does what Debian's own kernel hook does after ours: the boot

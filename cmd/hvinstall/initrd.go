@@ -61,6 +61,9 @@ func buildInitrd(ctx context.Context, t terminal, o initrd.Options, live bool, c
 		}
 	}
 	if live {
+		// That of all processors is 23 MB, which firmware would read from the
+		// stick at each start; the installed host has its own.
+		o.Microcode = []string{}
 		return initrd.Build(o)
 	}
 	if config == "" {
