@@ -54,8 +54,11 @@ func (c Carried) String() string {
 // Carried is the volume of a hvinstall host on the disk: in a partition, else, as
 // a byte copy of one leaves it, on the whole disk.
 func (d Disk) Carried() (Carried, bool) {
-	parts := append(slices.Clone(d.Partitions), Partition{Signatures: d.Signatures, Holders: d.Holders})
-	for _, part := range parts {
+	for i := range len(d.Partitions) + 1 {
+		part := Partition{Signatures: d.Signatures, Holders: d.Holders}
+		if i < len(d.Partitions) {
+			part = d.Partitions[i]
+		}
 		luks, found := find(part.Signatures, "luks2")
 		if !found || luks.Subsystem != luksSubsystem && luks.Mark == nil {
 			continue

@@ -534,11 +534,27 @@ func installed(t *testing.T, layout *configs.Layout, blank Facts) Facts {
 	return f
 }
 
+// byMaker are the GUIDs of the partitions and the UUIDs of the volumes that the
+// makers of machines wrote: what is a host's own, whatever the disk package reads.
+var byMaker = map[string]bool{}
+
+// isMade reports whether a host's own work is on the disk, and complete once.
+func isMade(d disk.Disk) bool {
+	made := func(signatures []disk.Signature) bool {
+		return slices.ContainsFunc(signatures, func(s disk.Signature) bool { return byMaker[s.UUID] })
+	}
+	return !d.Begun && (made(d.Signatures) || slices.ContainsFunc(d.Partitions, func(p disk.Partition) bool {
+		return byMaker[p.GUID] || made(p.Signatures)
+	}))
+}
+
 // written is a disk after its steps: the GPT, and what its partitions hold.
 func written(d *disk.Disk, dp disk.DiskPlan, volume bool, sticks []string) {
 	d.Signatures = []disk.Signature{{Type: "gpt", UUID: dp.Table.GUID, Offset: uint64(d.LogicalSector)}}
 	d.Partitions = nil
+	byMaker[dp.VolumeUUID] = volume && dp.VolumeUUID != ""
 	for _, want := range dp.Table.Partitions {
+		byMaker[want.GUID] = true
 		name := fmt.Sprintf("%s%d", d.Name, want.Number)
 		if d.Transport == "nvme" {
 			name = fmt.Sprintf("%sp%d", d.Name, want.Number)
