@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -71,4 +72,31 @@ func begunFor(mark []byte) string {
 		}
 	}
 	return "" // made by an hvinstall that kept none
+}
+
+// A disk that is being erased by consent carries another mark in the same place,
+// with the GUID of the table that is on it still. Where the wipe was cut short,
+// it tells a LUKS header that hvinstall took away from one that was lost.
+
+const erasingText = "hvinstall: erasing\n"
+
+func erasingHead(tableGUID string) string {
+	return erasingText + strings.ToLower(tableGUID) + "\n"
+}
+
+// erasing is that mark, where the disk has a partition that a hvinstall host's
+// volume was on.
+func (dp DiskPlan) erasing() (mark write, needed bool) {
+	gpt, found := find(dp.Disk.Signatures, "gpt")
+	if !found || !slices.ContainsFunc(dp.Disk.Partitions, func(p Partition) bool { return p.volume() != "" }) {
+		return write{}, false
+	}
+	data := make([]byte, max(dp.Disk.LogicalSector, 512))
+	copy(data, erasingHead(gpt.UUID)+"What was on this disk is being erased, as --erase said. Run hvinstall again with the same layout and the same --erase.\n")
+	return write{int64(begunOffset(dp.Disk.Size, dp.Disk.LogicalSector)), data}, true
+}
+
+// foundErasing reports whether the disk with this table carries it.
+func foundErasing(c *content, sector uint32, tableGUID string) bool {
+	return c.size >= 1<<20 && c.is(begunOffset(c.size, sector), erasingHead(tableGUID))
 }

@@ -52,6 +52,8 @@ type Disk struct {
 	Begun bool `json:"begun,omitempty"`
 	// BegunBy is the seed of the host that it is being made for.
 	BegunBy string `json:"begun_by,omitempty"`
+	// Erasing is the mark of a disk whose erasure, by consent, was cut short.
+	Erasing bool `json:"erasing,omitempty"`
 }
 
 // Partition is one partition that the kernel or the table knows.

@@ -160,6 +160,70 @@ func TestWipeReachesEverySignature(t *testing.T) {
 	}
 }
 
+// TestWipeCutShort stops the wiping of a disk that carried a hvinstall host's
+// volume again and again: the same --erase goes on with it, and nothing takes the
+// header that is gone for one that was lost.
+func TestWipeCutShort(t *testing.T) {
+	const size = 2 << 30
+	old := TablePlan{GUID: "5a5a5a5a-0000-5000-8000-000000000001", Partitions: []PartitionPlan{
+		{Number: 1, Label: "disk-tank-1-luks", Type: TypeLinuxLUKS, GUID: "5a5a5a5a-0000-5000-8000-000000000002", Start: alignment, Size: size - 3*alignment, Format: "luks"},
+	}}
+	writes, err := old.layOut(size, 512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, volume := sparseDisk(t, size), make([]byte, 4<<20)
+	_, err = loadImage(t, "luks2").ReadAt(volume, 0)
+	if err := errors.Join(err, writes.put(file), zero(file, []span{{begunOffset(size, 512), 512}})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt(volume, alignment); err != nil {
+		t.Fatal(err)
+	}
+	read := func() Disk {
+		d := nvme("nvme1n1", "A", size)
+		(&machine{root: "/", unseen: map[string]bool{}}).contentOf(&d, file)
+		return d
+	}
+	in := house()
+	in.Erase = []string{"nvme-A"}
+	in.Facts.Disks[1] = read()
+	gone := false
+	check := func(where uint64) {
+		t.Helper()
+		d := read()
+		if _, carries := d.Carried(); !carries {
+			gone = true
+		}
+		in.Facts.Disks[1] = d
+		if plan, refusals := MakePlan(in); len(refusals) > 0 || plan.Disks[1].Fate != Erase {
+			t.Fatalf("cut short at %d, where it holds %s: %s, %v, want erase", where, d.Content(), plan.Disks[1].Fate, refusals)
+		}
+	}
+	mark, spans := DiskPlan{Disk: in.Facts.Disks[1], Table: tableOf(size)}.wiping()
+	if _, err := file.WriteAt(mark.data, mark.offset); err != nil {
+		t.Fatal(err)
+	}
+	if check(uint64(mark.offset)); gone {
+		t.Fatal("the disk does not carry the volume that it is to lose")
+	}
+	for i, s := range spans {
+		piece := uint64(4 << 20)
+		if i >= len(spans)-3 { // the disk's own ends, with the tables
+			piece = 128 << 10
+		}
+		for done := uint64(0); done < s.size; done += piece {
+			if err := zero(file, []span{{s.offset + done, min(piece, s.size-done)}}); err != nil {
+				t.Fatal(err)
+			}
+			check(s.offset + done)
+		}
+	}
+	if !gone {
+		t.Error("the volume is still there")
+	}
+}
+
 func TestSerial(t *testing.T) {
 	if n, err := parseSerial("8B34-7D3C"); n != 0x8b347d3c || err != nil {
 		t.Errorf("= %#x, %v", n, err)

@@ -125,13 +125,14 @@ var volumePartition = regexp.MustCompile(`^disk-(os|.+-[0-9]{1,3})-luks$`)
 // lostVolume is the mapping of a hvinstall host's volume that the disk held, as
 // its partition's name in the table says, and of whose LUKS header nothing is
 // left. With the header back from its backup, the data behind it is there again.
-// While the disk is being made there is no header yet.
+// While the disk is being made there is no header yet, and while it is being erased
+// none any more.
 func (d Disk) lostVolume() (mapping string, part Partition, lost bool) {
-	if d.unread() {
+	if d.Begun || d.Erasing || d.unread() {
 		return "", Partition{}, false
 	}
 	for _, part := range d.Partitions {
-		if _, found := find(part.Signatures, "luks2", "luks1"); part.volume() != "" && !found && !d.Begun {
+		if _, found := find(part.Signatures, "luks2", "luks1"); part.volume() != "" && !found {
 			return part.volume(), part, true
 		}
 	}

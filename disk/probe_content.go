@@ -95,6 +95,10 @@ func (m *machine) readContent(d *Disk) {
 		return
 	}
 	defer file.Close()
+	m.contentOf(d, file)
+}
+
+func (m *machine) contentOf(d *Disk, file *os.File) {
 	c := newContent(file, 0, d.Size, d.LogicalSector)
 	found := contentSignatures(c)
 	for _, t := range readTables(c, found) {
@@ -102,6 +106,7 @@ func (m *machine) readContent(d *Disk) {
 		d.Partitions = mergePartitions(d.Partitions, t.partitions)
 		if t.signature.Type == "gpt" && t.signature.UUID != "" {
 			d.Begun, d.BegunBy = foundBegun(c, d.LogicalSector, t.signature.UUID)
+			d.Erasing = foundErasing(c, d.LogicalSector, t.signature.UUID)
 		}
 	}
 	d.Signatures = append(d.Signatures, found...)

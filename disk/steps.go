@@ -128,7 +128,7 @@ func (dp DiskPlan) doTable(ctx context.Context, report step.Reporter) error {
 		}
 		if found == tableNone {
 			report.Log("wiping old signatures on %s", dp.ID)
-			if err := zero(file, dp.wipeSpans()); err != nil {
+			if err := dp.wipe(file); err != nil {
 				return err
 			}
 		}

@@ -51,6 +51,47 @@ func (dp DiskPlan) wipeSpans() []span {
 	return append(spans, span{dp.Disk.Size - tail, tail}, span{0, head})
 }
 
+// wipe zeroes what must be gone before the table is written.
+func (dp DiskPlan) wipe(file *os.File) error {
+	mark, spans := dp.wiping()
+	if _, err := file.WriteAt(mark.data, mark.offset); err != nil {
+		return fmt.Errorf("marking the disk as one that is being erased: %w", err)
+	}
+	if err := file.Sync(); err != nil {
+		return fmt.Errorf("marking the disk as one that is being erased: %w", err)
+	}
+	return zero(file, spans)
+}
+
+// wiping is what is written first, if anything, and what is zeroed then: all but
+// the mark, which stays until the new table's takes its place.
+func (dp DiskPlan) wiping() (write, []span) {
+	mark, needed := dp.erasing()
+	if !needed {
+		return write{}, dp.wipeSpans()
+	}
+	return mark, around(dp.wipeSpans(), span{uint64(mark.offset), uint64(len(mark.data))})
+}
+
+// around is the spans without what of them is in the hole.
+func around(spans []span, hole span) []span {
+	var left []span
+	for _, s := range spans {
+		end, after := s.offset+s.size, hole.offset+hole.size
+		if end <= hole.offset || s.offset >= after {
+			left = append(left, s)
+			continue
+		}
+		if s.offset < hole.offset {
+			left = append(left, span{s.offset, hole.offset - s.offset})
+		}
+		if end > after {
+			left = append(left, span{after, end - after})
+		}
+	}
+	return left
+}
+
 // zero writes zeros over the spans, where they are not there yet, and waits
 // for the disk to have them.
 func zero(file *os.File, spans []span) error {
