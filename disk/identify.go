@@ -193,41 +193,14 @@ func (p *planner) knownSeed() string {
 	if p.Seed != "" {
 		return p.Seed
 	}
-	// A mark counts where the layout has its place for it, and not on a disk that
-	// is to be erased: another host's disk does not say which host this is.
-	if p.Layout.OS != nil {
-		for _, d := range p.kept(p.Layout.OS.Disk.ID) {
-			if c, carries := d.Carried(); carries && c.Host != "" && c.Role == RoleOS {
-				return c.Host
-			}
-		}
+	// A disk that is to be erased has a say only where nothing else has: consent
+	// to erase another host's disk does not make it this host's, and consent to erase
+	// all of this host's does not make them another's.
+	if host := p.marksSay(p.kept); host != "" {
+		return host
 	}
-	votes := map[string]int{}
-	for _, pool := range p.Layout.Pools {
-		for _, ref := range pool.Disks {
-			for _, d := range p.kept(ref.ID) {
-				if c, carries := d.Carried(); carries && c.Host != "" && c.Role == RolePool && c.Pool == pool.Name {
-					votes[c.Host]++
-				}
-			}
-		}
-	}
-	for _, id := range p.named() {
-		for _, d := range p.kept(id) {
-			if _, carries := d.Carried(); !carries && d.Begun && d.BegunBy != "" {
-				votes[d.BegunBy]++
-			}
-		}
-	}
-	if len(votes) == 0 {
-		votes = p.misplaced()
-	}
-	// The most votes; of as many, the first in order, so that it is always the same.
-	hosts := slices.SortedFunc(maps.Keys(votes), func(a, b string) int {
-		return cmp.Or(cmp.Compare(votes[b], votes[a]), strings.Compare(a, b))
-	})
-	if len(hosts) > 0 {
-		return hosts[0]
+	if host := p.marksSay(p.Facts.ByName); host != "" {
+		return host
 	}
 	// Disks made before there were marks, from the layout's seed, else the
 	// hostname of then.
@@ -239,25 +212,52 @@ func (p *planner) knownSeed() string {
 	return ""
 }
 
-// misplaced are the hosts of the pools' disks where none is in its place: of one
-// host alone, and of several disks, it is this host's pool with another name.
-func (p *planner) misplaced() map[string]int {
-	votes := map[string]int{}
+// marksSay is which host the disks' marks name. A mark counts where the layout has
+// its place for it: another host's disk in some place does not say which host this is.
+func (p *planner) marksSay(byName func(id string) []Disk) string {
+	if p.Layout.OS != nil {
+		for _, d := range byName(p.Layout.OS.Disk.ID) {
+			if c, carries := d.Carried(); carries && c.Host != "" && c.Role == RoleOS {
+				return c.Host
+			}
+		}
+	}
+	inPlace, misplaced := map[string]int{}, map[string]int{}
 	for _, pool := range p.Layout.Pools {
 		for _, ref := range pool.Disks {
-			for _, d := range p.kept(ref.ID) {
-				if c, carries := d.Carried(); carries && c.Host != "" && c.Role == RolePool {
-					votes[c.Host]++
+			for _, d := range byName(ref.ID) {
+				c, carries := d.Carried()
+				switch {
+				case !carries || c.Host == "" || c.Role != RolePool:
+				case c.Pool == pool.Name:
+					inPlace[c.Host]++
+				default:
+					misplaced[c.Host]++
 				}
 			}
 		}
 	}
-	for _, n := range votes {
-		if len(votes) > 1 || n < 2 {
-			return nil
+	for _, id := range p.named() {
+		for _, d := range byName(id) {
+			if _, carries := d.Carried(); !carries && d.Begun && d.BegunBy != "" {
+				inPlace[d.BegunBy]++
+			}
 		}
 	}
-	return votes
+	// The most; of as many, the first in order, so that it is always the same.
+	hosts := slices.SortedFunc(maps.Keys(inPlace), func(a, b string) int {
+		return cmp.Or(cmp.Compare(inPlace[b], inPlace[a]), strings.Compare(a, b))
+	})
+	if len(hosts) > 0 {
+		return hosts[0]
+	}
+	// None in its place, and several of one host alone: its pool has another name.
+	for host, n := range misplaced {
+		if len(misplaced) == 1 && n > 1 {
+			return host
+		}
+	}
+	return ""
 }
 
 // kept are the disks of this name without those that are to be erased.

@@ -154,6 +154,25 @@ func TestAnotherHostsDiskIsNoIdentity(t *testing.T) {
 	}
 }
 
+// TestConsentForAllOfAHost: in the live system, under another hostname, consent to
+// erase each of a host's disks erases none: they say whose they are.
+func TestConsentForAllOfAHost(t *testing.T) {
+	in := atWork()
+	in.Seed, in.Layout.Hostname, in.Hostname = "", "another", ""
+	in.close()
+	for i := range in.Facts.Disks[0].Partitions {
+		in.Facts.Disks[0].Partitions[i].Holders = nil
+	}
+	in.Facts.Filesystems = nil
+	in.Erase = []string{"nvme-OS", "nvme-A", "nvme-B"}
+	plan, refusals := MakePlan(in)
+	for _, d := range plan.Disks {
+		if d.Fate == Erase || d.Fate == Create {
+			t.Errorf("%s: %s (%v)", d.Name, d.Fate, refusals)
+		}
+	}
+}
+
 // TestStanding: what a layout says no more, or otherwise, of a host that stands.
 func TestStanding(t *testing.T) {
 	for name, c := range map[string]struct {
