@@ -106,7 +106,7 @@ func (c console) liveSystem() {
 	if out := strings.TrimSpace(c.run("ss -Hltun | grep -v -e '127.0.0.5[34]' -e '\\[::1\\]' -e ':68 ' -e ':546 '; true")); out != "" {
 		c.t.Errorf("the live system listens:\n%s", out)
 	}
-	c.has("an address from the LAN's DHCP", "hostname -I", "192.168.1.")
+	c.has("an address from the LAN's DHCP", "timeout 120 sh -c 'until hostname -I | grep -q 192.168; do sleep 0.2; done'; hostname -I", "192.168.1.")
 	c.has("the disks", "hvinstall discover", "ST4000VN008_BULK4000")
 	c.has("a first layout", "hvinstall discover --layout", "nvme-QEMU_NVMe_Ctrl_OS500")
 	if out, code := c.shell(time.Minute, "touch /run/hvinstall/live/x"); code == 0 {
