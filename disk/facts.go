@@ -78,6 +78,16 @@ type Btrfs struct {
 	Devices []BtrfsDevice `json:"devices"`
 }
 
+// filesystem is the open btrfs of this UUID; without devices, where there is none.
+func (f Facts) filesystem(uuid string) Btrfs {
+	for _, fs := range f.Filesystems {
+		if fs.UUID == uuid {
+			return fs
+		}
+	}
+	return Btrfs{}
+}
+
 // Place is a part of a btrfs that is mounted.
 type Place struct {
 	Mountpoint string `json:"mountpoint"`

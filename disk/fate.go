@@ -213,14 +213,15 @@ func (p Partition) empty() bool {
 }
 
 // refuseLost refuses a disk whose volume's LUKS header is gone: whoever formats
-// it anew loses what is behind the header for good.
+// it anew loses what is behind the header for good. Where something else is in its
+// place by now, the header's backup would overwrite that.
 func (p *planner) refuseLost(id, mapping string, part Partition) {
-	now := ""
+	now, hint := "", "bring the header back from its backup on another volume of the host (cryptsetup luksHeaderRestore; docs/recovery.md)"
 	if !part.empty() {
 		now = "; it holds " + part.content() + " now"
+		hint = "name another disk here; a header that is brought back (docs/recovery.md) overwrites what the partition holds now"
 	}
-	p.refuse("header-lost", id, "bring the header back from its backup on another volume of the host (cryptsetup luksHeaderRestore; docs/recovery.md)",
-		"partition %d held the volume %s once, and its LUKS header is gone%s", part.Number, mapping, now)
+	p.refuse("header-lost", id, hint, "partition %d held the volume %s once, and its LUKS header is gone%s", part.Number, mapping, now)
 }
 
 // looksAdoptable reports whether adopt would find what it needs.

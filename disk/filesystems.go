@@ -178,12 +178,7 @@ func (p *planner) poolDisks(pool string) []DiskPlan {
 // membersOf is how many devices the file system has, as the kernel says; 0: not
 // known before its volumes are open.
 func (p *planner) membersOf(fs FilesystemPlan) int {
-	for _, have := range p.Facts.Filesystems {
-		if have.UUID == fs.UUID {
-			return len(have.Devices)
-		}
-	}
-	return 0
+	return len(p.Facts.filesystem(fs.UUID).Devices)
 }
 
 // refusedPool reports whether something is refused of the pool already.
@@ -267,18 +262,13 @@ func (p *planner) roomFor(fs FilesystemPlan) {
 	if len(fs.Joins) == 0 {
 		return
 	}
-	for _, have := range p.Facts.Filesystems {
-		if have.UUID != fs.UUID {
-			continue
-		}
-		var used uint64
-		for _, d := range have.Devices {
-			used += d.Used
-		}
-		if used /= 2; used > fs.Usable {
-			p.refuse("pool-full", fs.Label, fmt.Sprintf("name a larger disk below pools.%s.disks, or delete what is not needed first", fs.Label),
-				"the pool's data takes %s, and with the new disks it could store %s in two copies", DecimalSize(used), DecimalSize(fs.Usable))
-		}
+	var used uint64
+	for _, d := range p.Facts.filesystem(fs.UUID).Devices {
+		used += d.Used
+	}
+	if used /= 2; used > fs.Usable {
+		p.refuse("pool-full", fs.Label, fmt.Sprintf("name a larger disk below pools.%s.disks", fs.Label),
+			"the pool's data takes %s, and with the new disks it could store %s in two copies", DecimalSize(used), DecimalSize(fs.Usable))
 	}
 }
 
@@ -286,15 +276,11 @@ func (p *planner) roomFor(fs FilesystemPlan) {
 // how many are not.
 func (p *planner) usableNow(uuid string) (usable uint64, missing int) {
 	var sizes []uint64
-	for _, fs := range p.Facts.Filesystems {
-		for _, d := range fs.Devices {
-			switch {
-			case fs.UUID != uuid:
-			case d.Missing:
-				missing++
-			default:
-				sizes = append(sizes, d.Size)
-			}
+	for _, d := range p.Facts.filesystem(uuid).Devices {
+		if d.Missing {
+			missing++
+		} else {
+			sizes = append(sizes, d.Size)
 		}
 	}
 	return UsableRAID1(sizes...), missing

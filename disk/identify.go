@@ -326,14 +326,10 @@ func (p *planner) formerMember(d Disk, c Carried) bool {
 	if c.Role != RolePool || c.Open || c.Filesystem == "" || !p.own(d, c) {
 		return false
 	}
-	for _, fs := range p.Facts.Filesystems {
-		if fs.UUID == c.Filesystem && len(fs.Mounts) > 0 && len(fs.Devices) > 0 {
-			return !slices.ContainsFunc(fs.Devices, func(member BtrfsDevice) bool {
-				return member.Missing || member.Mapping == "" || member.Mapping == c.Mapping
-			})
-		}
-	}
-	return false
+	fs := p.Facts.filesystem(c.Filesystem)
+	return len(fs.Mounts) > 0 && len(fs.Devices) > 0 && !slices.ContainsFunc(fs.Devices, func(member BtrfsDevice) bool {
+		return member.Missing || member.Mapping == "" || member.Mapping == c.Mapping
+	})
 }
 
 // ownStick reports whether hvinstall formatted the stick for this host's keys.

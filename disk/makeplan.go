@@ -198,10 +198,7 @@ func (p *planner) withoutDisk(wants []want) {
 // canWait reports whether the running host can do without the disk: it is the
 // only one missing of a pool that is there, or a stick that opens its volumes.
 func (p *planner) canWait(w want, wants []want) bool {
-	if !p.hosted(wants) || w.role == RoleOS || slices.ContainsFunc(p.carriers(w), func(d Disk) bool {
-		c, _ := d.Carried()
-		return c.Host == "" || p.own(d, c)
-	}) {
+	if carriers, unbelieved := p.perhapsOwn(w); !p.hosted(wants) || w.role == RoleOS || len(carriers)+len(unbelieved) > 0 {
 		return false
 	}
 	missing := 0

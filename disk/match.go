@@ -204,15 +204,8 @@ func (d Disk) lostNumber(pool string) int {
 // missing is the refusal of a disk that is not there.
 func (p *planner) missing(w want) step.Refusal {
 	r := step.Refusal{Code: "disk-missing", Where: w.ref.ID, What: "the disk is not there"}
-	var carriers []Disk
+	carriers, unbelieved := p.perhapsOwn(w)
 	var names []string
-	for _, d := range p.carriers(w) {
-		if c, _ := d.Carried(); c.Problem != "" {
-			r.What += fmt.Sprintf("; %s carries %s, and its mark is not believed: %s", d.Called(), c, c.Problem)
-		} else if p.own(d, c) || c.Host == "" {
-			carriers = append(carriers, d)
-		}
-	}
 	for _, d := range carriers {
 		c, _ := d.Carried()
 		names = append(names, fmt.Sprintf("%s (%s)", d.Called(), c.Mapping))
@@ -233,19 +226,36 @@ func (p *planner) missing(w want) step.Refusal {
 			r.Hint = fmt.Sprintf("if %s is the pool %s with a new name, give it its name back (a pool keeps its name for good), and its disks are known by what they carry; else %s", w.pool, pool, r.Hint)
 		}
 	}
-	for _, d := range p.carriers(w) {
-		if c, _ := d.Carried(); c.Problem != "" {
-			r.Hint = fmt.Sprintf("if %s is this disk under another name, change this line to it, and the next run says how the mark is put right; else %s", d.Called(), r.Hint)
-		}
+	for _, d := range unbelieved {
+		c, _ := d.Carried()
+		r.What += fmt.Sprintf("; %s carries %s, and its mark is not believed: %s", d.Called(), c, c.Problem)
+		r.Hint = fmt.Sprintf("if %s is this disk under another name, change this line to it, and the next run says how the mark is put right; else %s", d.Called(), r.Hint)
 	}
 	for _, d := range p.Facts.Disks {
-		mapping, _, lost := d.lostVolume()
-		if m, _ := markOfLabel(mapping); lost && m.Role == w.role && m.Pool == w.pool && !slices.ContainsFunc(p.named(), d.has) {
-			r.What += fmt.Sprintf("; %s held %s once, and its LUKS header is gone", d.Called(), mapping)
+		mapping, part, lost := d.lostVolume()
+		if m, _ := markOfLabel(mapping); !lost || m.Role != w.role || m.Pool != w.pool || slices.ContainsFunc(p.named(), d.has) {
+			continue
+		}
+		r.What += fmt.Sprintf("; %s held %s once, and its LUKS header is gone", d.Called(), mapping)
+		if part.empty() {
 			r.Hint = fmt.Sprintf("if %s is this disk under another name, bring the header back from its backup (docs/recovery.md) and change this line; else %s", d.Called(), r.Hint)
 		}
 	}
 	return r
+}
+
+// perhapsOwn are the carriers that may be this host's: those that another host's
+// mark speaks against are not. A mark that is not believed says nothing of it.
+func (p *planner) perhapsOwn(w want) (carriers, unbelieved []Disk) {
+	for _, d := range p.carriers(w) {
+		switch c, _ := d.Carried(); {
+		case c.Problem != "":
+			unbelieved = append(unbelieved, d)
+		case c.Host == "" || p.own(d, c):
+			carriers = append(carriers, d)
+		}
+	}
+	return carriers, unbelieved
 }
 
 // orphans are this host's disks of a pool that the layout does not have, and that

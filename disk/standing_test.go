@@ -336,12 +336,19 @@ func TestLostHeaderIsKnown(t *testing.T) {
 				!strings.Contains(plan.Waits[0].Error(), "nvme-A2 held crypt-fast-1 once, and its LUKS header is gone") {
 				t.Errorf("with the old line: %v, %v, want that it waits, and what nvme-A2 was", refusals, plan.Waits)
 			}
+			waits := plan.Waits
 			in.Layout.Pools[0].Disks[0].ID = id("nvme-A2")
 			for _, adopt := range []bool{false, true} {
 				in.Layout.Pools[0].Adopt, in.Erase = adopt, []string{"nvme-A2"}
 				plan, refusals := MakePlan(in)
 				if plan.Disks[1].Fate != Refuse || len(refusals) != 1 || !strings.Contains(refusals[0].Error(), "held the volume crypt-fast-1 once, and its LUKS header is gone") {
 					t.Errorf("named, with consent, adopt %v: %s, %v, want header-lost", adopt, plan.Disks[1].Fate, refusals)
+				}
+				// What has come in the header's place, its backup would overwrite.
+				for _, r := range append(refusals, waits...) {
+					if advised := strings.Contains(r.Error(), "bring the header back"); advised != (name != "another's") {
+						t.Errorf("to bring the header back is advised: %v: %v", advised, r)
+					}
 				}
 			}
 			// A new disk in its place gets another number: the header's backup has this one's.

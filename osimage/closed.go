@@ -109,18 +109,19 @@ func silentStep(env Env, after []string) step.Step {
 		}
 		return nil
 	}
-	return told(env, s, nil, func(ctx context.Context, report step.Reporter) error {
-		for _, argv := range [][]string{
-			{"systemctl", "daemon-reload"},
-			append([]string{"systemctl", "stop"}, masked...),
-			{"systemctl", "try-restart", "systemd-resolved.service"},
-		} {
-			if err := (host.Cmd{Argv: argv, Log: report.Log}).Run(ctx); err != nil {
+	return told(env, s, nil, systemctl([]string{"daemon-reload"}, append([]string{"stop"}, masked...), []string{"try-restart", "systemd-resolved.service"}))
+}
+
+// systemctl runs it once for each of these arguments, and stops at an error.
+func systemctl(arguments ...[]string) func(context.Context, step.Reporter) error {
+	return func(ctx context.Context, report step.Reporter) error {
+		for _, a := range arguments {
+			if err := (host.Cmd{Argv: append([]string{"systemctl"}, a...), Log: report.Log}).Run(ctx); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
 }
 
 func unitPath(unit string) string { return "/etc/systemd/system/" + unit }

@@ -1,12 +1,10 @@
 package osimage
 
 import (
-	"context"
 	"embed"
 	"fmt"
 	"io/fs"
 
-	"hvinstall/host"
 	"hvinstall/step"
 )
 
@@ -46,16 +44,9 @@ func fileEdits() []edit {
 // the hooks.
 func filesStep(env Env, after []string) step.Step {
 	return told(env, editStep(env.Root, "os/files", "write the kernel hooks, and defaults of services", after, fileEdits()...), nil,
-		func(ctx context.Context, report step.Reporter) error {
-			for _, argv := range [][]string{
-				{"systemctl", "daemon-reload"},
-				{"systemctl", "restart", "systemd-sysctl.service", "systemd-journald.service"},
-				{"systemctl", "kill", "--signal=HUP", "systemd-logind.service"}, // it reads its files again
-			} {
-				if err := (host.Cmd{Argv: argv, Log: report.Log}).Run(ctx); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		systemctl(
+			[]string{"daemon-reload"},
+			[]string{"restart", "systemd-sysctl.service", "systemd-journald.service"},
+			[]string{"kill", "--signal=HUP", "systemd-logind.service"}, // it reads its files again
+		))
 }

@@ -42,15 +42,14 @@ func (p Plan) servicesStep(env Env, after []string) step.Step {
 			if env.Root == "/" {
 				where = "--now"
 			}
-			for verb, units := range map[string][]string{"enable": missing, "disable": p.scrubsLeft(env.Root)} {
-				if len(units) == 0 {
-					continue
-				}
-				if err := (host.Cmd{Argv: append([]string{"systemctl", verb, where}, units...), Log: report.Log}).Run(ctx); err != nil {
-					return err
-				}
+			var todo [][]string
+			if len(missing) > 0 {
+				todo = append(todo, append([]string{"enable", where}, missing...))
 			}
-			return nil
+			if left := p.scrubsLeft(env.Root); len(left) > 0 {
+				todo = append(todo, append([]string{"disable", where}, left...))
+			}
+			return systemctl(todo...)(ctx, report)
 		},
 	}
 }

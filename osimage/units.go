@@ -2,10 +2,8 @@ package osimage
 
 import (
 	"bytes"
-	"context"
 	"strings"
 
-	"hvinstall/host"
 	"hvinstall/step"
 )
 
@@ -100,12 +98,5 @@ func (p Plan) shutdownEdits() []edit {
 // unitsStep writes them.
 func (p Plan) unitsStep(env Env, after []string) step.Step {
 	return told(env, editStep(env.Root, "os/units", "write the timers, and the VMs' shutdown", after, p.unitEdits()...), nil,
-		func(ctx context.Context, report step.Reporter) error {
-			for _, argv := range [][]string{{"systemctl", "daemon-reload"}, {"systemctl", "try-restart", "smartmontools.service"}} {
-				if err := (host.Cmd{Argv: argv, Log: report.Log}).Run(ctx); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		systemctl([]string{"daemon-reload"}, []string{"try-restart", "smartmontools.service"}))
 }
